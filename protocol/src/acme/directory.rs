@@ -1,0 +1,51 @@
+//! The directory (RFC 8555 section 7.1.1).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The directory: where everything else is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Directory {
+    /// Where nonces come from.
+    pub new_nonce: String,
+    /// Where accounts are made.
+    pub new_account: String,
+    /// Where orders are made.
+    pub new_order: String,
+    /// Where authorizations are made before an order, where that is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_authz: Option<String>,
+    /// Where certificates are revoked.
+    pub revoke_cert: String,
+    /// Where account keys are changed.
+    pub key_change: String,
+    /// The base of the renewal information (RFC 9773), where that is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_info: Option<String>,
+    /// About the server.
+    #[serde(default)]
+    pub meta: Meta,
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta {
+    /// The terms that have to be agreed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms_of_service: Option<String>,
+    /// A page about the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website: Option<String>,
+    /// The issuer names that the server honours in CAA records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caa_identities: Vec<String>,
+    /// Whether newAccount needs an external account binding.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external_account_required: bool,
+    /// The profiles on offer with their descriptions (profiles draft).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<String, String>,
+}

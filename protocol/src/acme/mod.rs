@@ -1,0 +1,12 @@
+//! The resources of ACME as they travel: RFC 8555 section 7, RFC 9773, and the profiles draft.
+
+pub mod account;
+pub mod authorization;
+pub mod caa;
+pub mod challenge;
+pub mod directory;
+pub mod identifier;
+pub mod order;
+pub mod problem;
+pub mod renewal_info;
+pub mod revocation;
