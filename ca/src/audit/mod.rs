@@ -1,0 +1,1 @@
+//! The audit log: how events are chained and how the chain is verified.
