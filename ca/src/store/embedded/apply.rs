@@ -49,6 +49,10 @@ pub(super) enum Refusal {
     Forbidden(&'static str),
     /// The engine failed.
     Engine(rusqlite::Error),
+    /// The engine could not take a part of the group back, so that nothing of the group may be committed.
+    Spoiled(rusqlite::Error),
+    /// The engine has given the group's transaction up before this one's turn came.
+    Abandoned,
 }
 
 impl From<rusqlite::Error> for Refusal {
@@ -57,20 +61,29 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
-/// Applies a batch, or changes nothing: the batch has a savepoint of its own.
+/// Applies a batch, or changes nothing.
 pub(super) fn apply(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
+    in_savepoint(connection, ledger, |ledger| apply_all(connection, ledger, batch))
+}
+
+/// Does something inside the group's transaction so that its failure leaves the rest of the group alone.
+pub(super) fn in_savepoint<T>(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    act: impl FnOnce(&mut Ledger) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let before = *ledger;
-    run(connection, "SAVEPOINT batch", [])?;
-    let result = apply_all(connection, ledger, batch);
+    run(connection, "SAVEPOINT part", [])?;
+    let result = act(ledger);
+    // Where the engine has given the whole transaction up there is no savepoint left to go back to.
+    if connection.is_autocommit() {
+        return result;
+    }
     if result.is_err() {
         *ledger = before;
-        // Where the engine has given the whole transaction up there is no savepoint left to go back to.
-        if connection.is_autocommit() {
-            return result;
-        }
-        run(connection, "ROLLBACK TO batch", [])?;
+        run(connection, "ROLLBACK TO part", []).map_err(Refusal::Spoiled)?;
     }
-    run(connection, "RELEASE batch", [])?;
+    run(connection, "RELEASE part", []).map_err(Refusal::Spoiled)?;
     result
 }
 
