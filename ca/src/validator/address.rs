@@ -77,10 +77,19 @@ impl AddressRules {
         let refused = REFUSED
             .iter()
             .map(|(network, why)| {
-                (network.parse().expect("invariant: REFUSED holds networks, a test reads them"), *why)
+                (
+                    network
+                        .parse()
+                        .expect("invariant: REFUSED holds networks, a test reads them"),
+                    *why,
+                )
             })
             .collect();
-        Self { allow, deny, refused }
+        Self {
+            allow,
+            deny,
+            refused,
+        }
     }
 
     /// Decides whether an address may be dialled.
@@ -88,13 +97,19 @@ impl AddressRules {
     /// An address that carries an IPv4 address inside (mapped, compatible, 6to4, NAT64) is judged
     /// in both forms, since that is where the connection may end.
     pub(super) fn judge(&self, address: IpAddr, via: Via) -> Result<(), Refused> {
-        let forms: Vec<IpAddr> =
-            std::iter::once(address).chain(embedded(address).map(IpAddr::V4)).collect();
+        let forms: Vec<IpAddr> = std::iter::once(address)
+            .chain(embedded(address).map(IpAddr::V4))
+            .collect();
         let within = |networks: &[IpNet]| {
-            networks.iter().any(|network| forms.iter().any(|form| network.contains(form)))
+            networks
+                .iter()
+                .any(|network| forms.iter().any(|form| network.contains(form)))
         };
         if within(&self.deny) {
-            return Err(Refused { address, why: "denied by validation.deny_networks" });
+            return Err(Refused {
+                address,
+                why: "denied by validation.deny_networks",
+            });
         }
         if within(&self.allow) {
             return Ok(());
@@ -102,7 +117,10 @@ impl AddressRules {
         // A subscriber that is not on this host has no reason to send us to this host, where
         // services listen that trust whoever comes from loopback.
         if via == Via::Redirect && forms.iter().any(IpAddr::is_loopback) {
-            return Err(Refused { address, why: "loopback, behind a redirect" });
+            return Err(Refused {
+                address,
+                why: "loopback, behind a redirect",
+            });
         }
         let refusal = self
             .refused
@@ -117,7 +135,9 @@ impl AddressRules {
 
 /// Returns the IPv4 address that an IPv6 address carries, if it carries one.
 fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(address) = address else { return None };
+    let IpAddr::V6(address) = address else {
+        return None;
+    };
     if address == Ipv6Addr::LOCALHOST || address == Ipv6Addr::UNSPECIFIED {
         return None;
     }
@@ -152,8 +172,18 @@ mod tests {
     fn dials_where_subscribers_live() {
         let rules = rules(&[], &[]);
         for address in [
-            "8.8.8.8", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "::1",
-            "fd00::1", "2606:4700::1111", "::ffff:10.0.0.1", "64:ff9b::8.8.8.8", "2002:808:808::1",
+            "8.8.8.8",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "::1",
+            "fd00::1",
+            "2606:4700::1111",
+            "::ffff:10.0.0.1",
+            "64:ff9b::8.8.8.8",
+            "2002:808:808::1",
         ] {
             check(&rules, address, true);
         }
@@ -163,10 +193,30 @@ mod tests {
     fn refuses_what_is_never_a_subscriber() {
         let rules = rules(&[], &[]);
         for address in [
-            "0.0.0.0", "0.1.2.3", "169.254.169.254", "192.0.0.8", "192.0.2.1", "192.88.99.1",
-            "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1",
-            "255.255.255.255", "100.100.100.200", "168.63.129.16", "::", "fe80::1", "fec0::1",
-            "ff02::1", "100::1", "2001::1", "2001:db8::1", "3fff::1", "fd00:ec2::254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "100.100.100.200",
+            "168.63.129.16",
+            "::",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "3fff::1",
+            "fd00:ec2::254",
             "64:ff9b:1::1",
         ] {
             check(&rules, address, false);
@@ -189,7 +239,10 @@ mod tests {
 
     #[test]
     fn allow_wins_over_the_built_in_rules_and_deny_over_all() {
-        let rules = rules(&["169.254.0.0/16", "10.0.0.0/8"], &["10.1.0.0/16", "127.0.0.0/8", "::1/128"]);
+        let rules = rules(
+            &["169.254.0.0/16", "10.0.0.0/8"],
+            &["10.1.0.0/16", "127.0.0.0/8", "::1/128"],
+        );
         for (address, allowed) in [
             ("169.254.1.1", true),
             ("::ffff:169.254.1.1", true),
@@ -208,10 +261,22 @@ mod tests {
 
     #[test]
     fn a_redirect_from_elsewhere_does_not_reach_loopback() {
-        for address in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1"] {
+        for address in [
+            "127.0.0.1",
+            "127.8.8.8",
+            "::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::127.0.0.1",
+        ] {
             let address = address.parse().unwrap();
-            assert!(rules(&[], &[]).judge(address, Via::Redirect).is_err(), "{address}");
-            assert!(rules(&[], &[]).judge(address, Via::Target).is_ok(), "{address}");
+            assert!(
+                rules(&[], &[]).judge(address, Via::Redirect).is_err(),
+                "{address}"
+            );
+            assert!(
+                rules(&[], &[]).judge(address, Via::Target).is_ok(),
+                "{address}"
+            );
             let open = rules(&["127.0.0.0/8", "::1/128"], &[]);
             assert!(open.judge(address, Via::Redirect).is_ok(), "{address}");
         }

@@ -30,7 +30,12 @@ pub(super) struct CaaChecker {
 impl CaaChecker {
     /// Takes the means, the policy and the names by which records may authorise us.
     pub(super) fn new(resolver: Arc<Resolver>, policy: CaaPolicy, identities: Vec<String>) -> Self {
-        Self { resolver, policy, identities, away_until: Mutex::new(None) }
+        Self {
+            resolver,
+            policy,
+            identities,
+            away_until: Mutex::new(None),
+        }
     }
 
     /// Decides whether CAA allows a certificate for a name.
@@ -61,11 +66,20 @@ impl CaaChecker {
                 )));
             }
         };
-        let Some((at, records)) = relevant else { return Ok(()) };
-        let question =
-            CaaQuestion { wildcard, issuer_names: &self.identities, account_uri, method };
+        let Some((at, records)) = relevant else {
+            return Ok(());
+        };
+        let question = CaaQuestion {
+            wildcard,
+            issuer_names: &self.identities,
+            account_uri,
+            method,
+        };
         permits(&records, &question).map_err(|refusal| {
-            Failure::lasting(ErrorType::Caa, format!("the CAA records of {at} forbid a certificate for {name}: {refusal}"))
+            Failure::lasting(
+                ErrorType::Caa,
+                format!("the CAA records of {at} forbid a certificate for {name}: {refusal}"),
+            )
         })
     }
 
@@ -95,22 +109,29 @@ impl CaaChecker {
             && !self.resolver.is_alive().await
         {
             tracing::warn!(%error, "no DNS server answers: CAA is not checked");
-            *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Instant::now() + AWAY_FOR);
+            *self
+                .away_until
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AWAY_FOR);
             return Ok(());
         }
         Err(Failure::dns(format!("looking up CAA {at} failed: {error}")))
     }
 
     fn is_away(&self) -> bool {
-        let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let away_until = *self
+            .away_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         away_until.is_some_and(|until| Instant::now() < until)
     }
 }
 
 /// Returns a name and all names above it, down to the top-level domain.
 fn ancestors(domain: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(domain), |at| at.split_once('.').map(|(_, above)| above))
+    std::iter::successors(Some(domain), |at| {
+        at.split_once('.').map(|(_, above)| above)
+    })
 }
 
 #[cfg(test)]

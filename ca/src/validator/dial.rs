@@ -30,7 +30,10 @@ pub(super) struct Deadline {
 impl Deadline {
     /// Starts to count.
     pub(super) fn after(total: Duration) -> Self {
-        Self { at: Instant::now() + total, total }
+        Self {
+            at: Instant::now() + total,
+            total,
+        }
     }
 
     /// Waits for a step, at most until the deadline.
@@ -116,7 +119,10 @@ impl Dialer {
                 Err(_) => tried.push(format!("{peer}: no answer in time")),
             }
         }
-        Err(Failure::connection(format!("could not connect to {host} ({})", tried.join("; "))))
+        Err(Failure::connection(format!(
+            "could not connect to {host} ({})",
+            tried.join("; ")
+        )))
     }
 
     async fn addresses(&self, host: &Host, deadline: Deadline) -> Result<Vec<IpAddr>, Failure> {
@@ -125,14 +131,17 @@ impl Dialer {
             Host::Name(name) => name,
         };
         let lookup = self.resolver.addresses(name);
-        match deadline.bound(format_args!("looking up the addresses of {name}"), lookup).await? {
-            Ok(addresses) if addresses.is_empty() => {
-                Err(Failure::dns(format!("{name} has neither an A nor an AAAA record")))
-            }
+        match deadline
+            .bound(format_args!("looking up the addresses of {name}"), lookup)
+            .await?
+        {
+            Ok(addresses) if addresses.is_empty() => Err(Failure::dns(format!(
+                "{name} has neither an A nor an AAAA record"
+            ))),
             Ok(addresses) => Ok(addresses),
-            Err(error) => {
-                Err(Failure::dns(format!("looking up the addresses of {name} failed: {error}")))
-            }
+            Err(error) => Err(Failure::dns(format!(
+                "looking up the addresses of {name} failed: {error}"
+            ))),
         }
     }
 
@@ -176,7 +185,10 @@ mod tests {
         let here = listener.local_addr().unwrap();
         let host = Host::Name("localhost".into());
         let deadline = Deadline::after(Duration::from_secs(5));
-        let connected = dialer(&[]).dial(&host, here.port(), Via::Target, deadline).await.unwrap();
+        let connected = dialer(&[])
+            .dial(&host, here.port(), Via::Target, deadline)
+            .await
+            .unwrap();
         assert_eq!(connected.peer, here, "::1 refuses, 127.0.0.1 accepts");
     }
 
@@ -186,23 +198,31 @@ mod tests {
         let here = listener.local_addr().unwrap();
         let deadline = Deadline::after(Duration::from_secs(5));
         let dialer = dialer(&["127.0.0.0/8", "::1/128"]);
-        for (host, transient) in
-            [(Host::Ip(here.ip()), false), (Host::Name("localhost".into()), true)]
-        {
-            let failure = dialer.dial(&host, here.port(), Via::Target, deadline).await.unwrap_err();
-            assert!(failure.problem.detail.contains("deny_networks"), "{failure}");
+        for (host, transient) in [
+            (Host::Ip(here.ip()), false),
+            (Host::Name("localhost".into()), true),
+        ] {
+            let failure = dialer
+                .dial(&host, here.port(), Via::Target, deadline)
+                .await
+                .unwrap_err();
+            assert!(
+                failure.problem.detail.contains("deny_networks"),
+                "{failure}"
+            );
             assert_eq!(failure.transient, transient, "{failure}");
         }
-        let nobody =
-            tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
         assert!(nobody.is_err(), "nobody may have connected");
     }
 
     #[tokio::test]
     async fn a_step_that_takes_too_long_is_named() {
         let deadline = Deadline::after(Duration::from_millis(20));
-        let failure =
-            deadline.bound("reading", std::future::pending::<()>()).await.unwrap_err();
+        let failure = deadline
+            .bound("reading", std::future::pending::<()>())
+            .await
+            .unwrap_err();
         assert!(failure.problem.detail.starts_with("reading: "), "{failure}");
         assert_eq!(failure.problem.kind, ErrorType::Connection);
     }

@@ -19,7 +19,9 @@ pub(super) async fn attempt(
 ) -> Result<(), Failure> {
     let owner = format!("{LABEL}.{}", name.as_str());
     let lookup = resolver.txt(&owner);
-    let records = deadline.bound(format_args!("looking up TXT {owner}"), lookup).await?;
+    let records = deadline
+        .bound(format_args!("looking up TXT {owner}"), lookup)
+        .await?;
     let records = records
         .map_err(|error| Failure::dns(format!("looking up TXT {owner} failed: {error}")))?
         .ok_or_else(|| Failure::dns(format!("{owner} does not exist (NXDOMAIN)")))?;
@@ -33,7 +35,10 @@ fn verdict(owner: &str, records: &[Vec<u8>], wanted: &str) -> Result<(), Failure
     }
     Err(Failure::incorrect(match records {
         [] => format!("{owner} has no TXT record"),
-        [only] => format!("the TXT record of {owner} is not the expected one, it begins {}", excerpt(only)),
+        [only] => format!(
+            "the TXT record of {owner} is not the expected one, it begins {}",
+            excerpt(only)
+        ),
         [first, rest @ ..] => format!(
             "none of the {} TXT records of {owner} is the expected one, the first begins {}",
             rest.len() + 1,
@@ -51,7 +56,10 @@ mod tests {
     fn only_the_exact_value_counts() {
         let right = dns01_value("token.thumbprint");
         let records = |values: &[&str]| -> Vec<Vec<u8>> {
-            values.iter().map(|value| value.as_bytes().to_vec()).collect()
+            values
+                .iter()
+                .map(|value| value.as_bytes().to_vec())
+                .collect()
         };
         let padded = format!("{right}=");
         let upper = right.to_uppercase();
@@ -69,7 +77,10 @@ mod tests {
             assert_eq!(verdict.is_ok(), good, "{values:?}");
             if let Err(failure) = verdict {
                 assert_eq!(failure.problem.kind, ErrorType::IncorrectResponse);
-                assert!(!failure.problem.detail.contains(&right[..]) || values.iter().any(|v| v.contains(&right)));
+                assert!(
+                    !failure.problem.detail.contains(&right[..])
+                        || values.iter().any(|v| v.contains(&right))
+                );
             }
         }
     }

@@ -21,12 +21,18 @@ pub struct Failure {
 impl Failure {
     /// Makes a failure that another try may cure.
     pub fn transient(kind: ErrorType, detail: impl Into<String>) -> Self {
-        Self { problem: Problem::new(kind, detail), transient: true }
+        Self {
+            problem: Problem::new(kind, detail),
+            transient: true,
+        }
     }
 
     /// Makes a failure that stands: nothing that the target does within minutes would cure it.
     pub fn lasting(kind: ErrorType, detail: impl Into<String>) -> Self {
-        Self { problem: Problem::new(kind, detail), transient: false }
+        Self {
+            problem: Problem::new(kind, detail),
+            transient: false,
+        }
     }
 
     /// The target answered, with something else than what the challenge asks for.
@@ -61,7 +67,11 @@ impl std::error::Error for Failure {}
 /// Returns the beginning of foreign octets, quoted, with everything but printable ASCII escaped.
 pub(super) fn excerpt(octets: &[u8]) -> String {
     let shown = &octets[..octets.len().min(EXCERPT_OCTETS_MAX)];
-    let more = if shown.len() < octets.len() { "..." } else { "" };
+    let more = if shown.len() < octets.len() {
+        "..."
+    } else {
+        ""
+    };
     format!("\"{}\"{more}", shown.escape_ascii())
 }
 
@@ -71,7 +81,13 @@ pub(super) fn reason(error: impl std::fmt::Display) -> String {
     let mut shown: String = text
         .chars()
         .take(REASON_CHARS_MAX)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
         .collect();
     if text.chars().nth(REASON_CHARS_MAX).is_some() {
         shown.push_str("...");

@@ -67,7 +67,10 @@ impl Validator {
         if settings.always_valid {
             tracing::warn!("validation.always_valid is on: every challenge passes unseen");
         }
-        let resolver = Arc::new(Resolver::new(settings.resolver.as_deref(), settings.dnssec)?);
+        let resolver = Arc::new(Resolver::new(
+            settings.resolver.as_deref(),
+            settings.dnssec,
+        )?);
         let rules = AddressRules::new(settings.allow_networks, settings.deny_networks);
         let dialer = Arc::new(Dialer::new(resolver.clone(), rules));
         Ok(Self {
@@ -75,7 +78,10 @@ impl Validator {
             attempt_timeout: settings.attempt_timeout,
             http01: Http01 {
                 dialer: dialer.clone(),
-                ports: Ports { http: settings.http01_port, https: settings.https_port },
+                ports: Ports {
+                    http: settings.http01_port,
+                    https: settings.https_port,
+                },
                 tls: tls::connector(&[b"http/1.1"])?,
             },
             tls_alpn01: TlsAlpn01 {
@@ -107,10 +113,14 @@ impl Validator {
                     Name::Ip(ip) => Host::Ip(*ip),
                     Name::Dns(name) | Name::Wildcard(name) => Host::Name(name.as_str().to_owned()),
                 };
-                self.http01.attempt(host, &target.token, key_authorization, deadline).await
+                self.http01
+                    .attempt(host, &target.token, key_authorization, deadline)
+                    .await
             }
             (ChallengeType::TlsAlpn01, name @ (Name::Dns(_) | Name::Ip(_))) => {
-                self.tls_alpn01.attempt(name, key_authorization, deadline).await
+                self.tls_alpn01
+                    .attempt(name, key_authorization, deadline)
+                    .await
             }
             // Control of one host is not control of all names beside it (BR 3.2.2.4.19, 3.2.2.4.20),
             // and nobody can put a TXT record below an address (RFC 8738 section 7).

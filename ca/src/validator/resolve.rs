@@ -105,7 +105,10 @@ impl Resolver {
             None => (system_name_servers(), true),
         };
         if servers.is_empty() {
-            return Ok(Self { servers: None, use_hosts_file });
+            return Ok(Self {
+                servers: None,
+                use_hosts_file,
+            });
         }
         let mut options = ResolverOpts::default();
         options.timeout = QUERY_TIMEOUT;
@@ -120,7 +123,10 @@ impl Resolver {
             Dnssec::Resolver => Servers::Trusted(pool),
             Dnssec::Validate => Servers::Validated(DnssecDnsHandle::new(pool)),
         };
-        Ok(Self { servers: Some(servers), use_hosts_file })
+        Ok(Self {
+            servers: Some(servers),
+            use_hosts_file,
+        })
     }
 
     /// Returns the addresses of a host, IPv6 and IPv4 in turn, IPv6 first.
@@ -174,15 +180,18 @@ impl Resolver {
 
     /// Returns the CAA records of exactly this name (aliases followed); empty if there are none.
     pub(super) async fn caa(&self, name: &str) -> Result<Vec<CaaRecord>, LookupError> {
-        let Answer::Records(records) = self.records(&absolute(name)?, RecordType::CAA).await? else {
+        let Answer::Records(records) = self.records(&absolute(name)?, RecordType::CAA).await?
+        else {
             return Ok(Vec::new());
         };
         records
             .into_iter()
             .map(|record| match record.data {
-                RData::CAA(caa) => {
-                    Ok(CaaRecord { flags: caa.flags(), tag: caa.tag, value: caa.value })
-                }
+                RData::CAA(caa) => Ok(CaaRecord {
+                    flags: caa.flags(),
+                    tag: caa.tag,
+                    value: caa.value,
+                }),
                 // A CAA record that cannot be read may be the one that forbids.
                 _ => Err(LookupError::Unusable("an unreadable CAA record".into())),
             })
@@ -223,7 +232,9 @@ impl Resolver {
         let response = async {
             match self.servers.as_ref() {
                 None => None,
-                Some(Servers::Trusted(pool)) => Some(pool.lookup(query, options).first_answer().await),
+                Some(Servers::Trusted(pool)) => {
+                    Some(pool.lookup(query, options).first_answer().await)
+                }
                 Some(Servers::Validated(pool)) => {
                     options.edns_set_dnssec_ok = true;
                     Some(pool.lookup(query, options).first_answer().await)
@@ -243,7 +254,11 @@ fn read(response: Result<DnsResponse, NetError>) -> Result<(Vec<Record>, Answer)
     match response {
         Ok(response) => {
             let absent = absence(response.response_code)?;
-            if response.answers.iter().any(|record| record.proof == Proof::Bogus) {
+            if response
+                .answers
+                .iter()
+                .any(|record| record.proof == Proof::Bogus)
+            {
                 return Err(LookupError::Bogus);
             }
             Ok((response.into_message().answers, absent))
@@ -254,14 +269,17 @@ fn read(response: Result<DnsResponse, NetError>) -> Result<(Vec<Record>, Answer)
             }
             DnsError::ResponseCode(code) => Err(LookupError::Refusal(code)),
             // A denial that is proven to need no proof: the zone is unsigned.
-            DnsError::Nsec { response, proof: Proof::Insecure, .. } => {
-                Ok((Vec::new(), absence(response.response_code)?))
-            }
+            DnsError::Nsec {
+                response,
+                proof: Proof::Insecure,
+                ..
+            } => Ok((Vec::new(), absence(response.response_code)?)),
             DnsError::Nsec { .. } | DnsError::DnssecBogus => Err(LookupError::Bogus),
             other => Err(LookupError::Unusable(super::failure::reason(other))),
         },
         Err(
-            error @ (NetError::Timeout | NetError::NoConnections | NetError::Busy | NetError::Io(_)),
+            error
+            @ (NetError::Timeout | NetError::NoConnections | NetError::Busy | NetError::Io(_)),
         ) => Err(LookupError::Silence(super::failure::reason(error))),
         Err(error) => Err(LookupError::Unusable(super::failure::reason(error))),
     }
@@ -314,7 +332,9 @@ fn follow(name: &Name, kind: RecordType, answers: Vec<Record>) -> Result<Followe
 /// Whether a name is `localhost` or below it.
 pub(super) fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    name.rsplit('.').next().is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+    name.rsplit('.')
+        .next()
+        .is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
 }
 
 fn address_of(record: &Record) -> Option<IpAddr> {
@@ -358,7 +378,10 @@ async fn from_hosts_file(name: Name) -> Vec<IpAddr> {
 
 /// Reads `host:port`, `[address]:port` or an address; a host name is looked up now, at the start.
 fn name_servers_of(text: &str) -> Result<Vec<NameServerConfig>, SettingsError> {
-    let bad = |reason: &str| SettingsError::Resolver { text: text.into(), reason: reason.into() };
+    let bad = |reason: &str| SettingsError::Resolver {
+        text: text.into(),
+        reason: reason.into(),
+    };
     let addresses: Vec<SocketAddr> = if let Ok(address) = text.parse::<IpAddr>() {
         vec![SocketAddr::new(address, 53)]
     } else {
@@ -370,7 +393,11 @@ fn name_servers_of(text: &str) -> Result<Vec<NameServerConfig>, SettingsError> {
     if addresses.is_empty() {
         return Err(bad("the name has no address"));
     }
-    Ok(addresses.into_iter().take(NAME_SERVERS_MAX).map(name_server).collect())
+    Ok(addresses
+        .into_iter()
+        .take(NAME_SERVERS_MAX)
+        .map(name_server)
+        .collect())
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {
@@ -382,15 +409,21 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(
         address.ip(),
         true,
-        vec![connection(ProtocolConfig::Udp), connection(ProtocolConfig::Tcp)],
+        vec![
+            connection(ProtocolConfig::Udp),
+            connection(ProtocolConfig::Tcp),
+        ],
     )
 }
 
 fn system_name_servers() -> Vec<NameServerConfig> {
     match hickory_resolver::system_conf::read_system_conf() {
-        Ok((config, _)) => {
-            config.name_servers().iter().take(NAME_SERVERS_MAX).cloned().collect()
-        }
+        Ok((config, _)) => config
+            .name_servers()
+            .iter()
+            .take(NAME_SERVERS_MAX)
+            .cloned()
+            .collect(),
         Err(error) => {
             tracing::warn!(%error, "the system names no DNS server: only the hosts file is used");
             Vec::new()
@@ -431,7 +464,10 @@ mod tests {
     #[test]
     fn aliases_are_followed_inside_an_answer_and_beyond_it() {
         let owner = name("www.example.org");
-        let whole = vec![alias("www.example.org", "h.example.net"), a("h.example.net", 1)];
+        let whole = vec![
+            alias("www.example.org", "h.example.net"),
+            a("h.example.net", 1),
+        ];
         assert_eq!(
             follow(&owner, RecordType::A, whole),
             Ok(Followed::Records(vec![a("h.example.net", 1)]))
@@ -461,23 +497,38 @@ mod tests {
     #[test]
     fn a_loop_of_aliases_ends() {
         let turning = vec![alias("a.test", "b.test"), alias("b.test", "a.test")];
-        assert_eq!(follow(&name("a.test"), RecordType::A, turning), Err(LookupError::Aliases));
+        assert_eq!(
+            follow(&name("a.test"), RecordType::A, turning),
+            Err(LookupError::Aliases)
+        );
     }
 
     #[test]
     fn only_two_codes_mean_that_there_is_nothing() {
         assert_eq!(absence(ResponseCode::NoError), Ok(Answer::NoData));
         assert_eq!(absence(ResponseCode::NXDomain), Ok(Answer::NoName));
-        for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::Unknown(99)] {
+        for code in [
+            ResponseCode::ServFail,
+            ResponseCode::Refused,
+            ResponseCode::Unknown(99),
+        ] {
             assert_eq!(absence(code), Err(LookupError::Refusal(code)));
         }
     }
 
     #[test]
     fn resolver_settings_are_read() {
-        for (text, port) in [("127.0.0.1:5353", 5353), ("[::1]:54", 54), ("127.0.0.1", 53), ("::1", 53)] {
+        for (text, port) in [
+            ("127.0.0.1:5353", 5353),
+            ("[::1]:54", 54),
+            ("127.0.0.1", 53),
+            ("::1", 53),
+        ] {
             let servers = name_servers_of(text).unwrap();
-            assert!(servers[0].connections.iter().all(|c| c.port == port), "{text}");
+            assert!(
+                servers[0].connections.iter().all(|c| c.port == port),
+                "{text}"
+            );
             assert_eq!(servers[0].connections.len(), 2, "{text}");
         }
         for text in ["", "127.0.0.1:", "127.0.0.1:99999", "name-without-port"] {
@@ -489,6 +540,9 @@ mod tests {
     fn families_take_turns() {
         let [six, four_a, four_b]: [IpAddr; 3] =
             ["::1", "127.0.0.1", "127.0.0.2"].map(|a| a.parse().unwrap());
-        assert_eq!(in_turn(vec![six], vec![four_a, four_b]), [six, four_a, four_b]);
+        assert_eq!(
+            in_turn(vec![six], vec![four_a, four_b]),
+            [six, four_a, four_b]
+        );
     }
 }

@@ -152,9 +152,14 @@ pub fn parse_network(text: &str) -> Result<IpNet, SettingsError> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address));
     }
-    let network: IpNet = text.parse().map_err(|_| SettingsError::Network(text.to_owned()))?;
+    let network: IpNet = text
+        .parse()
+        .map_err(|_| SettingsError::Network(text.to_owned()))?;
     if network.addr() != network.network() {
-        return Err(SettingsError::NetworkBits { given: network, meant: network.trunc() });
+        return Err(SettingsError::NetworkBits {
+            given: network,
+            meant: network.trunc(),
+        });
     }
     Ok(network)
 }
@@ -209,7 +214,11 @@ mod tests {
             ("example.org", None),
             ("", None),
         ] {
-            assert_eq!(parse_network(text).ok().map(|n| n.to_string()).as_deref(), wanted, "{text}");
+            assert_eq!(
+                parse_network(text).ok().map(|n| n.to_string()).as_deref(),
+                wanted,
+                "{text}"
+            );
         }
         let slip = parse_network("10.1.2.3/8").unwrap_err().to_string();
         assert!(slip.contains("10.0.0.0/8"), "{slip}");

@@ -46,8 +46,15 @@ impl TlsAlpn01 {
             Name::Ip(ip) => Host::Ip(*ip),
             Name::Dns(name) | Name::Wildcard(name) => Host::Name(name.as_str().to_owned()),
         };
-        let connected = self.dialer.dial(&host, self.port, Via::Target, deadline).await?;
-        let asked = format!("the {} handshake with {}", PROTOCOL.escape_ascii(), connected.peer);
+        let connected = self
+            .dialer
+            .dial(&host, self.port, Via::Target, deadline)
+            .await?;
+        let asked = format!(
+            "the {} handshake with {}",
+            PROTOCOL.escape_ascii(),
+            connected.peer
+        );
         let sni = sni(name);
         let server_name = ServerName::try_from(sni.clone())
             .map_err(|_| Failure::tls(format!("{sni} cannot be sent as a server name")))?;
@@ -58,16 +65,25 @@ impl TlsAlpn01 {
             .map_err(|error| Failure::tls(format!("{asked} failed: {}", reason(error))))?;
         let (_, connection) = stream.get_ref();
         let agreed = connection.alpn_protocol() == Some(PROTOCOL);
-        let certificate = connection.peer_certificates().and_then(|chain| chain.first()).cloned();
+        let certificate = connection
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .cloned();
         // A close_notify and the end of the connection; nothing was sent inside it.
         let _ = deadline.bound("closing", stream.shutdown()).await;
         if !agreed {
-            return Err(Failure::tls(format!("{asked}: the server did not agree on that protocol")));
+            return Err(Failure::tls(format!(
+                "{asked}: the server did not agree on that protocol"
+            )));
         }
-        let certificate =
-            certificate.ok_or_else(|| Failure::tls(format!("{asked}: no certificate was shown")))?;
-        check(&certificate, name, &key_authorization_digest(key_authorization))
-            .map_err(|defect| Failure::incorrect(format!("{asked}: {defect}")))
+        let certificate = certificate
+            .ok_or_else(|| Failure::tls(format!("{asked}: no certificate was shown")))?;
+        check(
+            &certificate,
+            name,
+            &key_authorization_digest(key_authorization),
+        )
+        .map_err(|defect| Failure::incorrect(format!("{asked}: {defect}")))
     }
 }
 
@@ -80,8 +96,15 @@ pub(super) fn sni(name: &Name) -> String {
             format!("{d}.{c}.{b}.{a}.in-addr.arpa")
         }
         Name::Ip(IpAddr::V6(ip)) => {
-            let nibbles = ip.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
-            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
+            let nibbles = ip
+                .octets()
+                .into_iter()
+                .rev()
+                .flat_map(|octet| [octet & 15, octet >> 4]);
+            nibbles
+                .map(|nibble| format!("{nibble:x}."))
+                .collect::<String>()
+                + "ip6.arpa"
         }
     }
 }
@@ -120,10 +143,13 @@ fn check(der: &[u8], name: &Name, digest: &[u8; 32]) -> Result<(), Defect> {
 }
 
 fn check_name(certificate: &X509Certificate<'_>, name: &Name) -> Result<(), Defect> {
-    let mut found = certificate.extensions().iter().filter_map(|e| match e.parsed_extension() {
-        ParsedExtension::SubjectAlternativeName(names) => Some(names),
-        _ => None,
-    });
+    let mut found = certificate
+        .extensions()
+        .iter()
+        .filter_map(|e| match e.parsed_extension() {
+            ParsedExtension::SubjectAlternativeName(names) => Some(names),
+            _ => None,
+        });
     let (Some(names), None) = (found.next(), found.next()) else {
         return Err(Defect::NoSubjectAltName);
     };
@@ -138,11 +164,18 @@ fn check_name(certificate: &X509Certificate<'_>, name: &Name) -> Result<(), Defe
         (Name::Ip(IpAddr::V6(wanted)), GeneralName::IPAddress(shown)) => *shown == wanted.octets(),
         _ => false,
     };
-    if matches { Ok(()) } else { Err(Defect::OtherName(name.to_string())) }
+    if matches {
+        Ok(())
+    } else {
+        Err(Defect::OtherName(name.to_string()))
+    }
 }
 
 fn check_digest(certificate: &X509Certificate<'_>, digest: &[u8; 32]) -> Result<(), Defect> {
-    let mut found = certificate.extensions().iter().filter(|e| e.oid == ACME_IDENTIFIER);
+    let mut found = certificate
+        .extensions()
+        .iter()
+        .filter(|e| e.oid == ACME_IDENTIFIER);
     let extension = found.next().ok_or(Defect::NoIdentifier)?;
     if found.next().is_some() {
         return Err(Defect::SeveralIdentifiers);
@@ -153,7 +186,11 @@ fn check_digest(certificate: &X509Certificate<'_>, digest: &[u8; 32]) -> Result<
     match extension.value {
         // The only DER of an OCTET STRING with 32 octets: tag, short length, contents, no more.
         [0x04, 32, shown @ ..] if shown.len() == 32 => {
-            if shown == digest { Ok(()) } else { Err(Defect::OtherDigest) }
+            if shown == digest {
+                Ok(())
+            } else {
+                Err(Defect::OtherDigest)
+            }
         }
         other => Err(Defect::NoDigest(excerpt(other))),
     }
