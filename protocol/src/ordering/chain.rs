@@ -137,7 +137,7 @@ fn certificate<'a>(
                 .decode(&encoded)
                 .map_err(|_| ChainError::Encoding { block })?;
             return match X509Certificate::from_der(&der) {
-                Ok((rest, _)) if rest.is_empty() => Ok(der),
+                Ok(([], _)) => Ok(der),
                 _ => Err(ChainError::Certificate { block }),
             };
         }

@@ -206,27 +206,14 @@ impl Exchange {
             self.session.nonces.clear();
         }
         self.session.keep(response.nonce.clone());
-        if self.awaits_nonce {
-            return self.with_nonce(problem, &response);
-        }
-        match problem {
-            None => ExchangeStep::Done(self.session, response),
-            Some(problem) => self.refused(problem, response),
-        }
-    }
-
-    fn with_nonce(self, problem: Option<Problem>, response: &Response) -> ExchangeStep {
-        let doing = "a request for a nonce";
         if let Some(problem) = problem {
-            let retry_after = response.retry_after;
-            let error = OrderingError::Refused {
-                doing,
-                problem: Box::new(problem),
-                retry_after,
-            };
-            return ExchangeStep::Failed(self.session, error);
+            return self.refused(problem, response);
+        }
+        if !self.awaits_nonce {
+            return ExchangeStep::Done(self.session, response);
         }
         if self.session.nonces.is_empty() {
+            let doing = "a request for a nonce";
             let what = "there is no Replay-Nonce of base64url characters".to_owned();
             return ExchangeStep::Failed(self.session, OrderingError::Unexpected { doing, what });
         }

@@ -347,6 +347,39 @@ fn waits_for_a_busy_server_but_not_for_ever() {
 }
 
 #[test]
+fn waits_for_a_server_that_is_too_busy_for_a_nonce() {
+    let mut step = begin(
+        Session::new(key(), directory()).with_account(ACCOUNT),
+        Plan::new(order()),
+    );
+    for _ in 0..3 {
+        let Step::Send(state) = step else {
+            panic!("a request: {step:?}")
+        };
+        assert_eq!(state.request().method, Method::Head);
+        let busy = Response {
+            status: 503,
+            retry_after: Some(Duration::from_secs(2)),
+            ..Response::default()
+        };
+        let Step::Wait(wait) = state.receive(busy.clone()) else {
+            panic!("a wait")
+        };
+        assert_eq!(wait.duration(), Duration::from_secs(2));
+        step = wait.over();
+    }
+    let Step::Send(state) = step else {
+        panic!("a request: {step:?}")
+    };
+    let response = Response {
+        status: 503,
+        retry_after: Some(Duration::from_secs(2)),
+        ..Response::default()
+    };
+    assert!(matches!(state.receive(response), Step::Failed(_)));
+}
+
+#[test]
 fn renews_without_replaces_when_there_is_a_successor() {
     let renewal = NewOrder {
         replaces: Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".into()),
