@@ -22,7 +22,7 @@ use crate::{
         tls,
     },
     registrar::Pruner,
-    validator::Worker,
+
 };
 
 /// How many operators may be at the socket at once.
@@ -97,10 +97,7 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
     let status = house.status.clone();
     let status_stop = stop.clone();
     tasks.spawn(async move { status.run(status_stop).await });
-    tasks.spawn(
-        Worker::new(house.store.clone(), house.validator.clone(), house.clock.clone(), house.settings.acme.authorization_lifetime)
-            .run(stop.clone()),
-    );
+    //WORKER
     tasks.spawn(Pruner::new(house.store.clone(), house.clock.clone(), house.settings.prune).run(stop.clone()));
     tasks.spawn(own.keep(stop.clone()));
     tracing::info!(directory = told.directory, http = told.http, "serving");
@@ -121,7 +118,7 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
 }
 
 fn status_front(house: &House) -> Result<StatusFront, ServeError> {
-    todo_status_front(house)
+    todo!()
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
