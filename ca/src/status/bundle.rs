@@ -1,4 +1,4 @@
-//! Certificates as files to fetch: the certs-only bundle of RFC 5272 (`.p7c`), and PEM.
+//! The certs-only bundle that relying parties fetch (`.p7c`).
 
 use super::encode::{element, push, tag};
 
@@ -20,11 +20,4 @@ pub fn certs_only(certificates: &[impl AsRef<[u8]>]) -> Vec<u8> {
     push(&mut signed_data, tag::SET, &[]);
     let content = element(tag::CONTEXT_0_CONSTRUCTED, &element(tag::SEQUENCE, &signed_data));
     element(tag::SEQUENCE, &[ID_SIGNED_DATA.as_slice(), &content].concat())
-}
-
-/// Writes certificates as PEM, each with lines of 64 characters (RFC 7468).
-pub fn certificates_pem(certificates: &[impl AsRef<[u8]>]) -> String {
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    let encode = |der: &[u8]| pem::encode_config(&pem::Pem::new("CERTIFICATE", der), config);
-    certificates.iter().map(|der| encode(der.as_ref())).collect()
 }

@@ -5,8 +5,10 @@
 
 use std::collections::TryReserveError;
 
+use der::{Decode, Encode};
 use jiff::Timestamp;
 use sigillo_protocol::x509::reason::RevocationReason;
+use x509_cert::{Certificate, ext::pkix::SubjectKeyIdentifier};
 
 use super::encode::{
     UnencodableTime, algorithm_identifier, element, push, push_bit_string, push_generalized_time, push_header, push_time,
@@ -28,6 +30,30 @@ pub struct CrlIssuer {
     pub signer: SharedSigner,
     /// The address of this CRL, byte for byte as in the CRLDP of the certificates that it covers.
     pub distribution_point_url: String,
+}
+
+impl CrlIssuer {
+    /// Takes name and key identifier from the issuer's certificate.
+    ///
+    /// # Errors
+    /// When the certificate cannot be read, is another key's, or has no subject key identifier.
+    pub fn from_certificate(
+        certificate_der: &[u8],
+        signer: SharedSigner,
+        distribution_point_url: String,
+    ) -> Result<Self, CrlError> {
+        let unusable = |why: &str| CrlError::Certificate(why.to_owned());
+        let certificate = Certificate::from_der(certificate_der).map_err(|error| unusable(&error.to_string()))?;
+        let tbs = &certificate.tbs_certificate;
+        let spki = tbs.subject_public_key_info.to_der().map_err(|error| unusable(&error.to_string()))?;
+        if spki != signer.spki_der() {
+            return Err(unusable("the key is another one"));
+        }
+        let identifier = tbs.get::<SubjectKeyIdentifier>().map_err(|error| unusable(&error.to_string()))?;
+        let (_, identifier) = identifier.ok_or_else(|| unusable("it has no subject key identifier"))?;
+        let subject_der = tbs.subject.to_der().map_err(|error| unusable(&error.to_string()))?;
+        Ok(Self { subject_der, key_identifier: identifier.0.into_bytes(), signer, distribution_point_url })
+    }
 }
 
 /// One line of a CRL.
@@ -63,6 +89,9 @@ pub enum CrlError {
     /// The distribution point is no URI of visible ASCII.
     #[error("the distribution point is no URI: {0:?}")]
     DistributionPoint(String),
+    /// The issuer's certificate cannot be used.
+    #[error("the issuer's certificate cannot be used: {0}")]
+    Certificate(String),
     /// A time cannot be written.
     #[error(transparent)]
     Time(#[from] UnencodableTime),

@@ -13,11 +13,13 @@ use std::{
     },
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use sigillo_protocol::x509::reason::RevocationReason;
 
-use crate::model::{IssuerId, Revocation, Serial, StatusRecord};
+use crate::{
+    digest::sha256,
+    model::{IssuerId, Revocation, Serial, StatusRecord},
+};
 
 /// How much memory sled may use for pages: a million records fit.
 const PAGE_CACHE_OCTETS: u64 = 96 * 1024 * 1024;
@@ -245,8 +247,8 @@ impl Tally {
     }
 
     fn mix(&mut self, key: &[u8], value: &[u8]) {
-        let hash = digest(&SHA256, &[key, value].concat());
-        self.sum.iter_mut().zip(hash.as_ref()).for_each(|(sum, octet)| *sum ^= octet);
+        let hash = sha256(&[key, value].concat());
+        self.sum.iter_mut().zip(hash).for_each(|(sum, octet)| *sum ^= octet);
     }
 
     fn encode(&self) -> Vec<u8> {

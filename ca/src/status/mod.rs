@@ -17,7 +17,7 @@ use std::{fmt::Write, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
-pub use bundle::{certificates_pem, certs_only};
+pub use bundle::certs_only;
 pub use crl::{CrlEntry, CrlError, CrlIssuer, CrlList, build_crl, published_reason};
 pub use encode::UnencodableTime;
 pub use ocsp::{
@@ -25,12 +25,13 @@ pub use ocsp::{
     OcspResponder, OcspSettings, REQUEST_OCTETS_MAX, REQUESTS_MAX, Reply, RequestedStatus, Responder, ResponderError,
     error_reply,
 };
-pub use publisher::{CrlPublisher, CrlSettings, PublishError, PublishedCrl};
+pub use publisher::{Publisher, CrlSettings, PublishError, PublishedCrl};
 pub use time_guard::{ClockWentBack, STEP_BACK_MAX, TimeGuard};
 pub use view::{Known, StatusView};
 
 use crate::{
     clock::SharedClock,
+    digest::sha256,
     model::{IssuerId, Serial},
     store::{ReadError, Store},
 };
@@ -53,7 +54,7 @@ pub struct StatusParts {
 pub struct StatusService {
     view: Arc<StatusView>,
     ocsp: OcspResponder,
-    crls: CrlPublisher,
+    publisher: Arc<Publisher>,
 }
 
 impl StatusService {
@@ -64,14 +65,14 @@ impl StatusService {
     pub async fn open(store: Arc<dyn Store>, clock: SharedClock, parts: StatusParts) -> Result<Arc<Self>, ReadError> {
         let guard = Arc::new(TimeGuard::default());
         let view = Arc::new(StatusView::new(store.clone(), clock.clone(), parts.index_dir).await?);
-        let crls = CrlPublisher::new(store, clock.clone(), guard.clone(), parts.crl, parts.crl_issuers).await?;
+        let publisher = Publisher::new(store, clock.clone(), guard.clone(), parts.crl, parts.crl_issuers).await?;
         let ocsp = OcspResponder::new(parts.ocsp_issuers, parts.ocsp, view.clone(), clock, guard);
-        Ok(Arc::new(Self { view, ocsp, crls }))
+        Ok(Arc::new(Self { view, ocsp, publisher: Arc::new(publisher) }))
     }
 
     /// Follows the store, keeps the index and publishes CRLs until told to stop.
     pub async fn run(&self, shutdown: watch::Receiver<bool>) {
-        tokio::join!(self.view.run(shutdown.clone()), self.crls.run(shutdown));
+        tokio::join!(self.view.run(shutdown.clone()), self.publisher.run(shutdown));
     }
 
     /// Makes all that the store has committed by now count in every later answer. Whoever commits a revocation
@@ -97,14 +98,15 @@ impl StatusService {
     }
 
     /// Returns the CRL publisher.
-    pub fn crls(&self) -> &CrlPublisher {
-        &self.crls
+    pub fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
     }
 }
 
-fn hexadecimal(octets: &[u8]) -> String {
-    let mut digits = String::with_capacity(octets.len() * 2);
-    for octet in octets {
+/// Returns the SHA-256 of some octets in hexadecimal digits: the entity tag that RFC 9919 section 7.2 recommends.
+pub(crate) fn entity_tag(octets: &[u8]) -> String {
+    let mut digits = String::with_capacity(64);
+    for octet in sha256(octets) {
         // Writing into a String does not fail.
         _ = write!(digits, "{octet:02x}");
     }

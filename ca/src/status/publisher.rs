@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use hyper::body::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
@@ -68,7 +67,7 @@ pub struct PublishedCrl {
 
 impl PublishedCrl {
     fn from_record(record: CrlRecord) -> Self {
-        let etag = super::hexadecimal(digest(&SHA256, &record.der).as_ref());
+        let etag = super::entity_tag(&record.der);
         let CrlRecord { number, this_update, next_update, position, der, .. } = record;
         Self { der: der.into(), etag, number, this_update, next_update, position }
     }
@@ -122,7 +121,7 @@ struct Slot {
 }
 
 /// Publishes the CRLs of some issuers.
-pub struct CrlPublisher {
+pub struct Publisher {
     store: Arc<dyn Store>,
     clock: SharedClock,
     guard: Arc<TimeGuard>,
@@ -137,7 +136,7 @@ fn due_at(current: Option<&PublishedCrl>, settings: &CrlSettings) -> Timestamp {
     current.this_update.checked_add(settings.interval.min(half)).unwrap_or(current.next_update)
 }
 
-impl CrlPublisher {
+impl Publisher {
     /// Makes a publisher and takes up the CRLs that the store has.
     ///
     /// # Errors
@@ -169,6 +168,17 @@ impl CrlPublisher {
     pub async fn publish(&self, issuer: &IssuerId) -> Result<Arc<PublishedCrl>, PublishError> {
         let slot = self.slots.iter().find(|slot| slot.id == *issuer);
         self.publish_slot(slot.ok_or_else(|| PublishError::NoIssuer(issuer.clone()))?).await
+    }
+
+    /// Makes and publishes every issuer's CRL now.
+    ///
+    /// # Errors
+    /// [`PublishError`] of the first that fails; its CRL before stays.
+    pub async fn publish_now(&self) -> Result<(), PublishError> {
+        for slot in &self.slots {
+            self.publish_slot(slot).await?;
+        }
+        Ok(())
     }
 
     /// Publishes on schedule and on revocation until told to stop.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use quick_cache::{Weighter, sync::Cache};
@@ -43,7 +42,7 @@ impl Answer {
         refresh_at: Timestamp,
         says_good: bool,
     ) -> Self {
-        let etag = crate::status::hexadecimal(digest(&SHA256, &der).as_ref());
+        let etag = crate::status::entity_tag(&der);
         Self { der: der.into(), etag, this_update, next_update, refresh_at, says_good }
     }
 
