@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sigillo_protocol::acme::challenge::ChallengeType;
 use sigillo_protocol::acme::identifier::Name;
 use sigillo_protocol::acme::problem::ErrorType;
+use tokio::io::AsyncWriteExt;
 
 use super::super::testing::{Act, NameServer, WebServer, mute, server_config, validator};
 use super::super::{Failure, Target, ValidationSettings};
@@ -337,7 +338,16 @@ async fn follows_a_redirect_to_https_with_any_certificate() {
     .unwrap();
     assert_eq!(secure.requests().len(), 1);
 
-    let port = plain.address.port();
+    let rude = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = rude.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = rude.accept().await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+        stream
+    });
     let failure = attempt_with(&plain, |settings| settings.https_port = port)
         .await
         .unwrap_err();
