@@ -39,6 +39,7 @@ async fn verdict(names: &NameServer, name: &Name) -> Option<ErrorType> {
     verdict.err().map(|failure| failure.problem.kind)
 }
 
+/// RFC 8659 section 4; threat A6 is the rows with issuewild.
 #[tokio::test]
 async fn records_decide() {
     let no = Some(ErrorType::Caa);
@@ -96,6 +97,7 @@ async fn records_decide() {
     }
 }
 
+/// RFC 8659 section 3.
 #[tokio::test]
 async fn climbs_to_the_first_set_and_no_further() {
     let names = NameServer::start().await;
@@ -181,6 +183,7 @@ async fn aliases_without_an_end_refuse() {
     assert_eq!(verdict(&names, &dns("a.test")).await, Some(ErrorType::Dns));
 }
 
+/// Threat A5.
 #[tokio::test]
 async fn each_check_asks_anew() {
     let names = NameServer::start().await;
@@ -283,4 +286,45 @@ async fn validating_here_refuses_an_unsigned_zone_without_a_signed_parent() {
     });
     let failure = strict.caa(&dns("zone.test"), None, None).await.unwrap_err();
     assert_eq!(failure.problem.kind, ErrorType::Dns, "{failure}");
+}
+
+/// Threat V6: answers that are no DNS, loop, or promise more than they hold.
+#[tokio::test]
+async fn crafted_answers_refuse_in_bounded_time() {
+    for (what, tail) in [
+        ("nothing behind the identifier", vec![]),
+        (
+            "ten answers promised, none there",
+            [&[0x81, 0x80, 0, 1, 0, 10, 0, 0, 0, 0][..]].concat(),
+        ),
+        (
+            "a name that points at itself",
+            [
+                &[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0][..],
+                &[0xc0, 12, 1, 1, 0, 1],
+            ]
+            .concat(),
+        ),
+        ("noise", vec![0xff; 512]),
+    ] {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let mut question = [0; 1500];
+            while let Ok((_, peer)) = server.recv_from(&mut question).await {
+                let answer = [&question[..2], &tail[..]].concat();
+                let _ = server.send_to(&answer, peer).await;
+            }
+        });
+        let validator = Validator::new(ValidationSettings {
+            resolver: Some(address),
+            caa: CaaPolicy::Required,
+            ..ValidationSettings::default()
+        })
+        .unwrap();
+        let start = Instant::now();
+        let verdict = validator.caa(&dns("zone.test"), None, None).await;
+        assert_eq!(verdict.unwrap_err().problem.kind, ErrorType::Dns, "{what}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
+    }
 }

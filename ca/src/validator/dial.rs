@@ -39,7 +39,7 @@ impl Deadline {
     /// Waits for a step, at most until the deadline.
     pub(super) async fn bound<T>(
         self,
-        step: impl std::fmt::Display,
+        step: &str,
         future: impl Future<Output = T>,
     ) -> Result<T, Failure> {
         tokio::time::timeout_at(self.at, future).await.map_err(|_| {
@@ -132,7 +132,7 @@ impl Dialer {
         };
         let lookup = self.resolver.addresses(name);
         match deadline
-            .bound(format_args!("looking up the addresses of {name}"), lookup)
+            .bound(&format!("looking up the addresses of {name}"), lookup)
             .await?
         {
             Ok(addresses) if addresses.is_empty() => Err(Failure::dns(format!(

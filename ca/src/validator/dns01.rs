@@ -20,7 +20,7 @@ pub(super) async fn attempt(
     let owner = format!("{LABEL}.{}", name.as_str());
     let lookup = resolver.txt(&owner);
     let records = deadline
-        .bound(format_args!("looking up TXT {owner}"), lookup)
+        .bound(&format!("looking up TXT {owner}"), lookup)
         .await?;
     let records = records
         .map_err(|error| Failure::dns(format!("looking up TXT {owner} failed: {error}")))?

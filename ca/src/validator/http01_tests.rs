@@ -48,6 +48,7 @@ async fn attempt(server: &WebServer) -> Result<(), Failure> {
     attempt_with(server, |_| ()).await
 }
 
+/// RFC 8555 section 8.3.
 #[tokio::test]
 async fn sends_a_plain_get_and_takes_the_key_authorization() {
     let server = WebServer::start(|_| Act::ok(KEY_AUTHORIZATION)).await;
@@ -191,6 +192,7 @@ async fn judges_answers() {
     }
 }
 
+/// Threat V5.
 #[tokio::test]
 async fn details_hold_no_foreign_page() {
     let page = format!("{}MARKER{}", "x".repeat(1024), "<script>".repeat(100));
@@ -243,6 +245,7 @@ async fn follows_redirects_that_are_allowed() {
     }
 }
 
+/// Threat V2.
 #[tokio::test]
 async fn refuses_other_redirects() {
     for (status, to, why) in [
@@ -296,6 +299,7 @@ async fn a_redirect_needs_one_location_of_bounded_length() {
     }
 }
 
+/// Threat V2.
 #[tokio::test]
 async fn follows_ten_redirects_and_not_eleven() {
     for (hops, good) in [(10, true), (11, false)] {
@@ -358,6 +362,7 @@ async fn follows_a_redirect_to_https_with_any_certificate() {
     );
 }
 
+/// Threats V4 and V7.
 #[tokio::test]
 async fn ends_in_bounded_time_and_size() {
     let head = || b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
@@ -428,6 +433,7 @@ async fn the_other_family_is_tried_and_the_failure_names_all() {
     }
 }
 
+/// RFC 8738 sections 4 and 5.
 #[tokio::test]
 async fn an_address_is_asked_itself_without_dns() {
     let server = WebServer::start(|_| Act::ok(KEY_AUTHORIZATION)).await;
@@ -464,6 +470,7 @@ async fn an_address_is_asked_itself_without_dns() {
     }
 }
 
+/// Threats V1 and V3.
 #[tokio::test]
 async fn addresses_are_judged_when_they_are_dialled() {
     let server = WebServer::start(|target| match target {
@@ -512,6 +519,7 @@ async fn addresses_are_judged_when_they_are_dialled() {
     assert!(!failure.transient);
 }
 
+/// Threat V7.
 #[tokio::test]
 async fn a_silent_host_is_given_up() {
     let (address, _kept) = mute().await;
@@ -532,6 +540,7 @@ async fn a_silent_host_is_given_up() {
     );
 }
 
+/// Threat V8.
 #[tokio::test]
 async fn a_wildcard_is_not_proven_by_one_host() {
     let names = NameServer::start().await;

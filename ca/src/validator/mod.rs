@@ -14,6 +14,7 @@ mod resolve;
 mod settings;
 mod tls;
 mod tls_alpn01;
+mod worker;
 
 #[cfg(test)]
 mod testing;
@@ -34,6 +35,7 @@ pub use self::settings::{
     ATTEMPT_TIMEOUT, CaaPolicy, Dnssec, SettingsError, ValidationSettings, parse_network,
 };
 use self::tls_alpn01::TlsAlpn01;
+pub use self::worker::{AuthorizationEnd, ValidationWorker};
 
 /// What a try is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -51,6 +51,7 @@ fn dns(name: &str) -> Name {
     Name::Dns(name.parse().unwrap())
 }
 
+/// RFC 8737 section 3; threat A7 is the row with the draft's identifier.
 #[test]
 fn certificates_are_checked() {
     let digest = digest();
@@ -262,6 +263,7 @@ async fn attempt(port: u16, name: Name) -> Result<(), Failure> {
     validator.attempt(&target).await
 }
 
+/// RFC 8737 sections 3 and 4.
 #[tokio::test]
 async fn shakes_hands_and_says_nothing_more() {
     for version in [&TLS12, &TLS13] {
@@ -343,6 +345,7 @@ const SERVER_HELLO_11: &[u8] = &[
     18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 0, 0, 47, 0,
 ];
 
+/// Threats A7 and V7.
 #[tokio::test]
 async fn old_tls_other_protocols_and_silence_fail() {
     for (answer, kind) in [
