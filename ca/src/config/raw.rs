@@ -138,6 +138,24 @@ pub fn read(text: &str, origin: &str, overrides: &[String]) -> Result<RawConfig,
     })
 }
 
+/// Writes a first configuration file that holds what was set on the command line.
+///
+/// # Errors
+/// As for reading.
+pub fn document(overrides: &[String]) -> Result<String, ConfigError> {
+    read("", "--set", overrides)?;
+    let mut table = toml::Table::new();
+    for (key, value) in overrides.iter().filter_map(|argument| argument.split_once('=')) {
+        put(&mut table, key.trim(), value_of(value.trim()))
+            .map_err(|message| ConfigError::Syntax { origin: format!("--set {key}"), message })?;
+    }
+    let head = "# Sigillo's configuration. Nothing is mandatory; docs/configuration.md lists every key,\n\
+                # and sigillo-ca config show prints what is in force.\n";
+    let body = toml::to_string(&table)
+        .map_err(|error| ConfigError::Syntax { origin: "--set".to_owned(), message: error.to_string() })?;
+    Ok(format!("{head}{body}"))
+}
+
 /// Takes a value as TOML where it is TOML, and as text otherwise: quotes on a command line are a nuisance.
 fn value_of(text: &str) -> toml::Value {
     let parsed: Result<toml::Table, _> = toml::from_str(&format!("value = {text}"));

@@ -154,6 +154,61 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Shows the settings in force, defaults included, as keys and values.
+    pub fn show(&self) -> String {
+        let texts = |names: &[String]| format!("{names:?}");
+        let own_names: Vec<String> = self.server.names.iter().map(ToString::to_string).collect();
+        let networks = |list: &[ipnet::IpNet]| texts(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let seconds = |duration: Duration| format!("\"{}s\"", duration.as_secs_f64());
+        let optional = |text: &Option<String>| text.as_ref().map(|text| format!("{text:?}"));
+        let validation = &self.validation;
+        let lines: Vec<(&str, Option<String>)> = vec![
+            ("server.https", Some(format!("\"{}\"", self.server.https))),
+            ("server.http", Some(format!("\"{}\"", self.server.http))),
+            ("server.health", self.server.health.map(|address| format!("\"{address}\""))),
+            ("server.names", Some(texts(&own_names))),
+            ("server.public_https", Some(format!("{:?}", self.server.public_https))),
+            ("server.public_http", Some(format!("{:?}", self.server.public_http))),
+            ("server.log", Some(format!("{:?}", self.server.log))),
+            ("acme.eab_required", Some(self.acme.eab_required.to_string())),
+            ("acme.terms", optional(&self.acme.terms)),
+            ("acme.website", optional(&self.acme.website)),
+            ("acme.caa_identities", Some(texts(&self.acme.caa_identities))),
+            ("acme.reuse_authorizations", Some(self.acme.reuse_authorizations.to_string())),
+            ("validation.http01_port", Some(validation.http01_port.to_string())),
+            ("validation.tls_alpn01_port", Some(validation.tls_alpn01_port.to_string())),
+            ("validation.https_port", Some(validation.https_port.to_string())),
+            ("validation.resolver", optional(&validation.resolver)),
+            ("validation.allow_networks", Some(networks(&validation.allow_networks))),
+            ("validation.deny_networks", Some(networks(&validation.deny_networks))),
+            ("validation.always_valid", Some(validation.always_valid.to_string())),
+            ("validation.caa", Some(format!("{:?}", validation.caa.as_str()))),
+            ("validation.dnssec", Some(format!("{:?}", validation.dnssec.as_str()))),
+            ("store.url", Some(format!("\"sqlite:{}\"", self.store.path.display()))),
+            ("crl.validity", Some(seconds(self.crl.validity))),
+            ("crl.interval", Some(seconds(self.crl.interval))),
+            ("crl.on_revocation", Some(self.crl.on_revocation.to_string())),
+            ("crl.gather", Some(seconds(self.crl.gather))),
+            ("ocsp.validity", Some(seconds(self.ocsp.validity))),
+            ("limits.enabled", Some(self.limits.enabled.to_string())),
+            ("limits.new_accounts_per_hour", Some(self.limits.new_accounts_per_hour.to_string())),
+            ("limits.new_orders_per_hour", Some(self.limits.new_orders_per_hour.to_string())),
+            ("limits.connections", Some(self.limits.connections.to_string())),
+        ];
+        let mut shown = String::new();
+        for (key, value) in lines {
+            if let Some(value) = value {
+                shown.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        for (name, description) in self.profiles.descriptions() {
+            shown.push_str(&format!("profiles.{name}.description = {description:?}\n"));
+        }
+        shown
+    }
+}
+
 fn span(key: &str, text: Option<String>, default: &str) -> Result<CalendarSpan, ConfigError> {
     CalendarSpan::parse(text.as_deref().unwrap_or(default)).map_err(|error| ConfigError::value(key, error))
 }

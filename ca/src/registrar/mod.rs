@@ -8,6 +8,7 @@ mod accounts;
 mod authorizations;
 mod contact;
 mod finalize;
+mod operator;
 mod orders;
 mod pruner;
 mod renewal;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sigillo_protocol::acme::problem::{ErrorType, Problem};
 
+pub use authorizations::standing;
 pub use orders::{NewOrderRequest, StandingOrder};
 pub use pruner::Pruner;
 pub use revoke::{RevocationProof, RevocationRequest};
