@@ -30,9 +30,7 @@ fn checker(names: &NameServer, policy: CaaPolicy) -> Validator {
 }
 
 async fn verdict(names: &NameServer, name: &Name) -> Option<ErrorType> {
-    let verdict = checker(names, CaaPolicy::Required)
-        .caa(name, None, None)
-        .await;
+    let verdict = checker(names, CaaPolicy::Required).caa(name, None, None).await;
     if let Err(Failure { problem, transient }) = &verdict {
         assert_eq!(*transient, problem.kind != ErrorType::Caa, "{problem}");
     }
@@ -48,11 +46,7 @@ async fn records_decide() {
         (vec![(0, "issue", OURS)], None, None),
         (vec![(0, "ISSUE", OURS)], None, None),
         (vec![(0, "issue", "other.test")], no.clone(), no.clone()),
-        (
-            vec![(0, "issue", "other.test"), (0, "issue", OURS)],
-            None,
-            None,
-        ),
+        (vec![(0, "issue", "other.test"), (0, "issue", OURS)], None, None),
         (vec![(0, "issue", ";")], no.clone(), no.clone()),
         (vec![(0, "issue", ";"), (0, "issue", OURS)], None, None),
         (vec![(0, "issue", "")], no.clone(), no.clone()),
@@ -84,16 +78,8 @@ async fn records_decide() {
         if !records.is_empty() {
             names.caa("zone.test", &records);
         }
-        assert_eq!(
-            verdict(&names, &dns("www.zone.test")).await,
-            plain,
-            "{records:?}"
-        );
-        assert_eq!(
-            verdict(&names, &wildcard("www.zone.test")).await,
-            wild,
-            "{records:?}"
-        );
+        assert_eq!(verdict(&names, &dns("www.zone.test")).await, plain, "{records:?}");
+        assert_eq!(verdict(&names, &wildcard("www.zone.test")).await, wild, "{records:?}");
     }
 }
 
@@ -115,14 +101,8 @@ async fn climbs_to_the_first_set_and_no_further() {
 async fn climbs_to_the_top_level_domain() {
     let names = NameServer::start().await;
     names.caa("test", &[(0, "issue", "other.test")]);
-    assert_eq!(
-        verdict(&names, &dns("a.zone.test")).await,
-        Some(ErrorType::Caa)
-    );
-    assert_eq!(
-        names.asked(RecordType::CAA),
-        ["a.zone.test", "zone.test", "test"]
-    );
+    assert_eq!(verdict(&names, &dns("a.zone.test")).await, Some(ErrorType::Caa));
+    assert_eq!(names.asked(RecordType::CAA), ["a.zone.test", "zone.test", "test"]);
 }
 
 #[tokio::test]
@@ -145,10 +125,7 @@ async fn an_alias_counts_for_its_own_name_only() {
         "the target's parents do not count"
     );
     names.caa("host.far.example", &[(0, "issue", ";")]);
-    assert_eq!(
-        verdict(&names, &dns("www.zone.test")).await,
-        Some(ErrorType::Caa)
-    );
+    assert_eq!(verdict(&names, &dns("www.zone.test")).await, Some(ErrorType::Caa));
 }
 
 #[tokio::test]
@@ -163,15 +140,9 @@ async fn a_failing_lookup_refuses() {
             let names = NameServer::start().await;
             names.set("zone.test", RecordType::CAA, reply.clone());
             let validator = checker(&names, policy);
-            let failure = validator
-                .caa(&dns("www.zone.test"), None, None)
-                .await
-                .unwrap_err();
+            let failure = validator.caa(&dns("www.zone.test"), None, None).await.unwrap_err();
             assert_eq!(failure.problem.kind, ErrorType::Dns, "{reply:?} {policy:?}");
-            assert!(
-                failure.problem.detail.contains("CAA zone.test"),
-                "{failure}"
-            );
+            assert!(failure.problem.detail.contains("CAA zone.test"), "{failure}");
         }
     }
 }
@@ -191,10 +162,7 @@ async fn each_check_asks_anew() {
     let validator = checker(&names, CaaPolicy::Required);
     validator.caa(&dns("zone.test"), None, None).await.unwrap();
     names.caa("zone.test", &[(0, "issue", ";")]);
-    validator
-        .caa(&dns("zone.test"), None, None)
-        .await
-        .unwrap_err();
+    validator.caa(&dns("zone.test"), None, None).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -212,11 +180,7 @@ async fn account_and_method_count_where_records_name_them() {
     let validator = checker(&names, CaaPolicy::Required);
     for (uri, method, good) in [
         (Some(account), Some(ChallengeType::Dns01), true),
-        (
-            Some("https://ca.test/acct/2"),
-            Some(ChallengeType::Dns01),
-            false,
-        ),
+        (Some("https://ca.test/acct/2"), Some(ChallengeType::Dns01), false),
         (Some(account), Some(ChallengeType::Http01), false),
         (None, Some(ChallengeType::Dns01), false),
     ] {
@@ -253,17 +217,11 @@ async fn a_silent_resolver_is_a_matter_of_policy() {
     let strict = make(CaaPolicy::Required);
     let lenient = make(CaaPolicy::WhenAvailable);
     let name = dns("www.zone.test");
-    let (refused, allowed) = tokio::join!(
-        strict.caa(&name, None, None),
-        lenient.caa(&name, None, None)
-    );
+    let (refused, allowed) = tokio::join!(strict.caa(&name, None, None), lenient.caa(&name, None, None));
     assert_eq!(refused.unwrap_err().problem.kind, ErrorType::Dns);
     assert_eq!(allowed, Ok(()));
     let start = Instant::now();
-    lenient
-        .caa(&dns("other.zone.test"), None, None)
-        .await
-        .unwrap();
+    lenient.caa(&dns("other.zone.test"), None, None).await.unwrap();
     assert!(
         start.elapsed() < Duration::from_millis(100),
         "silence is remembered for a while"
@@ -299,11 +257,7 @@ async fn crafted_answers_refuse_in_bounded_time() {
         ),
         (
             "a name that points at itself",
-            [
-                &[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0][..],
-                &[0xc0, 12, 1, 1, 0, 1],
-            ]
-            .concat(),
+            [&[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0][..], &[0xc0, 12, 1, 1, 0, 1]].concat(),
         ),
         ("noise", vec![0xff; 512]),
     ] {

@@ -19,9 +19,7 @@ pub(super) async fn attempt(
 ) -> Result<(), Failure> {
     let owner = format!("{LABEL}.{}", name.as_str());
     let lookup = resolver.txt(&owner);
-    let records = deadline
-        .bound(&format!("looking up TXT {owner}"), lookup)
-        .await?;
+    let records = deadline.bound(&format!("looking up TXT {owner}"), lookup).await?;
     let records = records
         .map_err(|error| Failure::dns(format!("looking up TXT {owner} failed: {error}")))?
         .ok_or_else(|| Failure::dns(format!("{owner} does not exist (NXDOMAIN)")))?;
@@ -89,14 +87,7 @@ mod tests {
             (vec![vec![right]], true),
             (vec![vec![head, tail]], true),
             (
-                vec![
-                    vec!["decoy"],
-                    vec!["1"],
-                    vec!["2"],
-                    vec!["3"],
-                    vec![right],
-                    vec![""],
-                ],
+                vec![vec!["decoy"], vec!["1"], vec!["2"], vec!["3"], vec![right], vec![""]],
                 true,
             ),
             (vec![vec![padded.as_str()]], false),
@@ -144,11 +135,7 @@ mod tests {
         let names = NameServer::start().await;
         let decoys: Vec<String> = (0..60).map(|i| format!("{i:0>43}")).collect();
         let right = dns01_value(KEY_AUTHORIZATION);
-        let values: Vec<[&str; 1]> = decoys
-            .iter()
-            .chain([&right])
-            .map(|value| [value.as_str()])
-            .collect();
+        let values: Vec<[&str; 1]> = decoys.iter().chain([&right]).map(|value| [value.as_str()]).collect();
         let records: Vec<&[&str]> = values.iter().map(<[&str; 1]>::as_slice).collect();
         names.txt(OWNER, &records);
         attempt(&names, zone()).await.unwrap();

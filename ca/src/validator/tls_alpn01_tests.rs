@@ -68,22 +68,10 @@ fn certificates_are_checked() {
     let cases: Vec<(&str, CertificateParams, Option<Defect>)> = vec![
         ("right", params(&["host.test"], good()), None),
         ("another case", params(&["HOST.Test"], good()), None),
-        (
-            "other name",
-            params(&["other.test"], good()),
-            other_name.clone(),
-        ),
+        ("other name", params(&["other.test"], good()), other_name.clone()),
         ("wildcard", params(&["*.test"], good()), other_name.clone()),
-        (
-            "trailing dot",
-            params(&["host.test."], good()),
-            other_name.clone(),
-        ),
-        (
-            "address",
-            params(&["127.0.0.1"], good()),
-            other_name.clone(),
-        ),
+        ("trailing dot", params(&["host.test."], good()), other_name.clone()),
+        ("address", params(&["127.0.0.1"], good()), other_name.clone()),
         (
             "two names",
             params(&["host.test", "other.test"], good()),
@@ -99,11 +87,7 @@ fn certificates_are_checked() {
             params(&["host.test", "127.0.0.1"], good()),
             Some(Defect::SeveralNames(2)),
         ),
-        (
-            "common name only",
-            params(&[], good()),
-            Some(Defect::NoSubjectAltName),
-        ),
+        ("common name only", params(&[], good()), Some(Defect::NoSubjectAltName)),
         (
             "no identifier",
             params(&["host.test"], vec![]),
@@ -111,10 +95,7 @@ fn certificates_are_checked() {
         ),
         (
             "the draft's identifier",
-            params(
-                &["host.test"],
-                vec![extension(DRAFT_IDENTIFIER, true, &value(&digest))],
-            ),
+            params(&["host.test"], vec![extension(DRAFT_IDENTIFIER, true, &value(&digest))]),
             Some(Defect::NoIdentifier),
         ),
         (
@@ -144,10 +125,7 @@ fn certificates_are_checked() {
         ),
         (
             "33 octets",
-            params(
-                &["host.test"],
-                with(true, &value(&[&digest[..], &[0]].concat())),
-            ),
+            params(&["host.test"], with(true, &value(&[&digest[..], &[0]].concat()))),
             no_digest(&value(&[&digest[..], &[0]].concat())),
         ),
         (
@@ -160,11 +138,7 @@ fn certificates_are_checked() {
             params(&["host.test"], with(true, &long_form)),
             no_digest(&long_form),
         ),
-        (
-            "empty",
-            params(&["host.test"], with(true, &[])),
-            no_digest(&[]),
-        ),
+        ("empty", params(&["host.test"], with(true, &[])), no_digest(&[])),
     ];
     for (case, params, wanted) in cases {
         let key = rcgen::KeyPair::generate().unwrap();
@@ -228,12 +202,7 @@ async fn serve(address: &str, config: Arc<rustls::ServerConfig>) -> (SocketAddr,
             let Ok(start) = acceptor.await else { continue };
             let hello = start.client_hello();
             let name = hello.server_name().map(str::to_owned);
-            let protocols = hello
-                .alpn()
-                .into_iter()
-                .flatten()
-                .map(<[u8]>::to_vec)
-                .collect();
+            let protocols = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
             let data = match start.into_stream(config.clone()).await {
                 Ok(mut stream) => {
                     let mut data = Vec::new();
@@ -309,40 +278,28 @@ async fn shakes_hands_and_says_nothing_more() {
 async fn the_protocol_has_to_be_agreed_on() {
     for protocols in [&[][..], &[&b"http/1.1"[..]], &[&b"acme-tls/2"[..]]] {
         for version in [&TLS12, &TLS13] {
-            let config =
-                server_config(params(&["host.test"], vec![right()]), protocols, &[version]);
+            let config = server_config(params(&["host.test"], vec![right()]), protocols, &[version]);
             let (address, _seen) = serve("127.0.0.1:0", config).await;
             let failure = attempt(address.port(), dns("host.test")).await.unwrap_err();
-            assert_eq!(
-                failure.problem.kind,
-                ErrorType::Tls,
-                "{protocols:?}: {failure}"
-            );
+            assert_eq!(failure.problem.kind, ErrorType::Tls, "{protocols:?}: {failure}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_wrong_certificate_is_an_incorrect_response() {
-    let config = server_config(
-        params(&["host.test"], vec![]),
-        &[PROTOCOL],
-        rustls::ALL_VERSIONS,
-    );
+    let config = server_config(params(&["host.test"], vec![]), &[PROTOCOL], rustls::ALL_VERSIONS);
     let (address, _seen) = serve("127.0.0.1:0", config).await;
     let failure = attempt(address.port(), dns("host.test")).await.unwrap_err();
     assert_eq!(failure.problem.kind, ErrorType::IncorrectResponse);
-    assert!(
-        failure.problem.detail.contains("no acmeIdentifier"),
-        "{failure}"
-    );
+    assert!(failure.problem.detail.contains("no acmeIdentifier"), "{failure}");
     assert!(failure.transient);
 }
 
 /// A server hello of TLS 1.1, as a server that knows nothing newer would send it.
 const SERVER_HELLO_11: &[u8] = &[
-    22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
-    18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 0, 0, 47, 0,
+    22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+    23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 0, 0, 47, 0,
 ];
 
 /// Threats A7 and V7.
@@ -358,9 +315,7 @@ async fn old_tls_other_protocols_and_silence_fail() {
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 4096]).await;
-            tokio::io::AsyncWriteExt::write_all(&mut stream, answer)
-                .await
-                .unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
         });
         let failure = attempt(port, dns("host.test")).await.unwrap_err();
         assert_eq!(failure.problem.kind, kind, "{failure}");
@@ -372,11 +327,7 @@ async fn old_tls_other_protocols_and_silence_fail() {
 
 #[tokio::test]
 async fn only_the_configured_port_counts() {
-    let config = server_config(
-        params(&["host.test"], vec![right()]),
-        &[PROTOCOL],
-        &[&TLS13],
-    );
+    let config = server_config(params(&["host.test"], vec![right()]), &[PROTOCOL], &[&TLS13]);
     let (address, seen) = serve("127.0.0.1:0", config).await;
     let closed = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

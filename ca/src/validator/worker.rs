@@ -28,8 +28,7 @@ const CONCURRENCY_MAX: usize = 64;
 const TRIES_MAX: u32 = 3;
 
 /// The pauses after the first try, the second, and so on.
-const PAUSES: [SignedDuration; TRIES_MAX as usize - 1] =
-    [SignedDuration::from_secs(2), SignedDuration::from_secs(5)];
+const PAUSES: [SignedDuration; TRIES_MAX as usize - 1] = [SignedDuration::from_secs(2), SignedDuration::from_secs(5)];
 
 /// The longest sleep: a clock that was set back is noticed after this at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -65,12 +64,7 @@ struct Running {
 
 impl ValidationWorker {
     /// Puts the worker together.
-    pub fn new(
-        store: Arc<dyn Store>,
-        clock: SharedClock,
-        validator: Arc<Validator>,
-        end: AuthorizationEnd,
-    ) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: SharedClock, validator: Arc<Validator>, end: AuthorizationEnd) -> Self {
         Self {
             context: Arc::new(Context {
                 store,
@@ -117,9 +111,7 @@ impl ValidationWorker {
         // Those that are running are still due, so there may be as many of them in front.
         let limit = free + running.tasks.len();
         let (due, next) = self.context.store.authorizations_due(now, limit).await?;
-        let waiting = due
-            .into_iter()
-            .filter(|authorization| !running.has(authorization.id));
+        let waiting = due.into_iter().filter(|authorization| !running.has(authorization.id));
         for authorization in waiting.take(free).collect::<Vec<_>>() {
             running.start(self.context.clone(), authorization);
         }
@@ -137,9 +129,7 @@ impl Running {
 
     fn start(&mut self, context: Arc<Context>, authorization: Authorization) {
         let id = authorization.id;
-        let task = self
-            .tasks
-            .spawn(async move { context.attend(authorization).await });
+        let task = self.tasks.spawn(async move { context.attend(authorization).await });
         self.ids.insert(task.id(), id);
     }
 
@@ -219,16 +209,16 @@ impl Context {
         let mut current = authorization;
         for _ in 0..CONFLICTS_MAX {
             // Somebody else has decided, or counted this try already.
-            let still_ours = current.challenges.get(position).is_some_and(|challenge| {
-                challenge.status == ChallengeStatus::Processing && challenge.tries == tries
-            });
+            let still_ours = current
+                .challenges
+                .get(position)
+                .is_some_and(|challenge| challenge.status == ChallengeStatus::Processing && challenge.tries == tries);
             if !still_ours || current.due().is_none() {
                 return Ok(());
             }
             let now = self.clock.now();
             let decided = decide(current, position, outcome, now, &*self.end);
-            let batch = Batch::new(event(&decided, position, outcome, now))
-                .with(Change::Authorization(decided));
+            let batch = Batch::new(event(&decided, position, outcome, now)).with(Change::Authorization(decided));
             match self.store.commit(batch).await {
                 Err(CommitError::Conflict) => {}
                 written => return written,
@@ -321,12 +311,7 @@ fn pause(failure: &Failure, tries: u32) -> Option<SignedDuration> {
 }
 
 /// Tells what came of a try.
-fn event(
-    authorization: &Authorization,
-    position: usize,
-    outcome: &Result<(), Failure>,
-    at: Timestamp,
-) -> AuditEvent {
+fn event(authorization: &Authorization, position: usize, outcome: &Result<(), Failure>, at: Timestamp) -> AuditEvent {
     let challenge = &authorization.challenges[position];
     let mut detail = json!({
         "name": authorization.name.to_string(),

@@ -56,9 +56,7 @@ impl House {
             names: NameServer::start().await,
             account: account.id,
         };
-        house
-            .commit(Change::Account(account), Action::AccountCreated)
-            .await;
+        house.commit(Change::Account(account), Action::AccountCreated).await;
         house
     }
 
@@ -70,10 +68,7 @@ impl House {
             subject: "test".into(),
             detail: json!({}),
         };
-        self.store
-            .commit(Batch::new(event).with(change))
-            .await
-            .unwrap();
+        self.store.commit(Batch::new(event).with(change)).await.unwrap();
     }
 
     /// Writes an authorization for `zone.test` whose first challenge was answered.
@@ -103,11 +98,8 @@ impl House {
             ],
         };
         let id = authorization.id;
-        self.commit(
-            Change::Authorization(authorization),
-            Action::AuthorizationCreated,
-        )
-        .await;
+        self.commit(Change::Authorization(authorization), Action::AuthorizationCreated)
+            .await;
         id
     }
 
@@ -127,11 +119,7 @@ impl House {
     }
 
     /// Waits until the authorization is as wanted.
-    async fn wait(
-        &self,
-        id: AuthorizationId,
-        wanted: impl Fn(&Authorization) -> bool,
-    ) -> Authorization {
+    async fn wait(&self, id: AuthorizationId, wanted: impl Fn(&Authorization) -> bool) -> Authorization {
         for _ in 0..1200 {
             let authorization = self.read(id).await;
             if wanted(&authorization) {
@@ -143,16 +131,12 @@ impl House {
     }
 
     async fn decided(&self, id: AuthorizationId) -> Authorization {
-        self.wait(id, |a| a.status != AuthorizationStatus::Pending)
-            .await
+        self.wait(id, |a| a.status != AuthorizationStatus::Pending).await
     }
 
     async fn actions(&self) -> Vec<Action> {
         let records = self.store.audit(0, 100).await.unwrap();
-        records
-            .into_iter()
-            .map(|record| record.event.action)
-            .collect()
+        records.into_iter().map(|record| record.event.action).collect()
     }
 }
 
@@ -178,9 +162,7 @@ fn at(address: SocketAddr) -> impl FnOnce(&mut ValidationSettings) {
 #[tokio::test]
 async fn a_challenge_that_is_answered_becomes_valid() {
     let house = House::new(Arc::new(SystemClock)).await;
-    house
-        .names
-        .txt(OWNER, &[&[&dns01_value(&key_authorization())]]);
+    house.names.txt(OWNER, &[&[&dns01_value(&key_authorization())]]);
     let worker = house.start(|_| ());
     let id = house.answered(ChallengeType::Dns01).await;
     let authorization = house.decided(id).await;
@@ -190,10 +172,7 @@ async fn a_challenge_that_is_answered_becomes_valid() {
     assert_eq!((challenge.kind, challenge.tries), (ChallengeType::Dns01, 1));
     assert!(challenge.validated.is_some() && challenge.error.is_none());
     assert_eq!(authorization.due(), None);
-    assert_eq!(
-        house.actions().await.last(),
-        Some(&Action::ChallengeValidated)
-    );
+    assert_eq!(house.actions().await.last(), Some(&Action::ChallengeValidated));
     worker.stop().await;
 }
 
@@ -211,9 +190,7 @@ async fn a_first_failure_is_shown_and_tried_again() {
     assert_eq!(challenge.status, ChallengeStatus::Processing);
     assert_eq!(challenge.error.as_ref().unwrap().kind, ErrorType::Dns);
     assert!(challenge.next_try.unwrap() > house.clock.now());
-    house
-        .names
-        .txt(OWNER, &[&[&dns01_value(&key_authorization())]]);
+    house.names.txt(OWNER, &[&[&dns01_value(&key_authorization())]]);
     assert_eq!(house.decided(id).await.status, AuthorizationStatus::Valid);
     worker.stop().await;
 }
@@ -228,11 +205,7 @@ async fn decides_after_three_tries_and_says_why() {
     for tries in 1..=3 {
         let authorization = house.wait(id, |a| a.challenges[0].tries == tries).await;
         let last = tries == 3;
-        assert_eq!(
-            authorization.status == AuthorizationStatus::Invalid,
-            last,
-            "{tries}"
-        );
+        assert_eq!(authorization.status == AuthorizationStatus::Invalid, last, "{tries}");
         assert_eq!(
             authorization.challenges[0].status == ChallengeStatus::Invalid,
             last,
@@ -265,10 +238,7 @@ async fn what_cannot_succeed_is_decided_at_once() {
     authorization = house.read(authorization.id).await;
     authorization.name = Name::Ip("127.0.0.1".parse().unwrap());
     house
-        .commit(
-            Change::Authorization(authorization),
-            Action::AuthorizationCreated,
-        )
+        .commit(Change::Authorization(authorization), Action::AuthorizationCreated)
         .await;
     let worker = house.start(|_| ());
     let authorization = house.decided(id).await;
@@ -325,10 +295,7 @@ async fn many_run_at_once() {
 async fn a_change_during_the_try_is_kept() {
     for (status, wanted) in [
         (AuthorizationStatus::Pending, AuthorizationStatus::Valid),
-        (
-            AuthorizationStatus::Deactivated,
-            AuthorizationStatus::Deactivated,
-        ),
+        (AuthorizationStatus::Deactivated, AuthorizationStatus::Deactivated),
     ] {
         let house = House::new(Arc::new(SystemClock)).await;
         house.names.here("zone.test");
