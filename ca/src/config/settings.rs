@@ -10,7 +10,7 @@ use sigillo_protocol::acme::identifier::Name;
 
 use super::{CalendarSpan, ConfigError, raw};
 use crate::{
-    policy::{NamePolicy, Profiles},
+    policy::{NameRules, Profiles},
     validator::{ValidationSettings, parse_network},
 };
 
@@ -28,7 +28,7 @@ pub struct Settings {
     /// What it issues.
     pub profiles: Profiles,
     /// For which names it issues at all.
-    pub names: NamePolicy,
+    pub names: NameRules,
     /// How it publishes CRLs.
     pub crl: CrlSettings,
     /// How it answers OCSP.
@@ -138,7 +138,7 @@ impl Settings {
     pub fn check(raw: raw::RawConfig, dir: &Path) -> Result<Self, ConfigError> {
         let acme = AcmeSettings::check(raw.acme)?;
         let profiles = Profiles::check(raw.profiles).map_err(|error| ConfigError::value("profiles", error))?;
-        let names = NamePolicy::check(raw.names).map_err(|error| ConfigError::value("names", error))?;
+        let names = NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
         Ok(Self {
             server: ServerSettings::check(raw.server)?,
             validation: validation(raw.validation, &acme)?,

@@ -108,7 +108,7 @@ impl Registrar {
         }
         for name in &names {
             self.permit(name, profile)
-                .map_err(|(kind, detail)| Problem::new(kind, format!("{name}: {detail}")))?;
+                .map_err(|sub| Problem::new(sub.kind, format!("{name}: {}", sub.detail)))?;
         }
         self.require_own_key(&csr).await?;
         let now = self.clock.now();

@@ -207,9 +207,7 @@ impl Registrar {
         let mut refused = Vec::new();
         for identifier in &order.identifiers {
             let checked = identifier.check().and_then(|name| {
-                self.permit(&name, profile)
-                    .map(|()| name)
-                    .map_err(|(kind, detail)| Subproblem { kind, detail, identifier: Some(identifier.clone()) })
+                self.permit(&name, profile).map(|()| name)
             });
             match checked {
                 Ok(name) if seen.insert(name.clone()) => names.push(name),
@@ -224,12 +222,10 @@ impl Registrar {
     }
 
     /// Asks everybody who may object to a name: the CA's own rules, the issuer's name constraints, the profile.
-    pub(super) fn permit(&self, name: &Name, profile: &Profile) -> Result<(), (ErrorType, String)> {
-        self.names.permits(name).map_err(|detail| (ErrorType::RejectedIdentifier, detail))?;
-        self.issuer
-            .permits(name)
-            .map_err(|detail| (ErrorType::RejectedIdentifier, detail))?;
-        profile.permits(name).map_err(|detail| (ErrorType::RejectedIdentifier, detail))
+    pub(super) fn permit(&self, name: &Name, profile: &Profile) -> Result<(), Subproblem> {
+        self.names.permits(name)?;
+        self.issuer.certificate().name_constraints().permits(name)?;
+        profile.permits(name)
     }
 
     /// What cannot be met as asked is refused, not altered (RFC 8555 section 7.4).
