@@ -1,0 +1,22 @@
+//! What the CA knows: plain records without behaviour of their own.
+//!
+//! Records are written whole and carry a [`Version`]: a change names the version that it was
+//! decided on, and the store refuses it if another change came first.
+
+mod account;
+mod audit;
+mod authorization;
+mod certificate;
+mod external_key;
+mod id;
+mod order;
+
+pub use account::{Account, Binding};
+pub use audit::{Action, Actor, AuditEvent, AuditRecord};
+pub use authorization::{Authorization, Challenge};
+pub use certificate::{
+    BlockedKey, Certificate, CertificateState, CrlRecord, Revocation, StatusRecord,
+};
+pub use external_key::ExternalKey;
+pub use id::{AccountId, AuthorizationId, IssuerId, InvalidId, OrderId, Serial, Version};
+pub use order::{Order, Progress};

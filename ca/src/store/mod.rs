@@ -1,0 +1,10 @@
+//! What the CA remembers: a port with coarse, domain-level transactions, and the backends behind it.
+
+mod batch;
+pub mod embedded;
+mod port;
+
+pub use batch::{Batch, Change};
+pub use port::{
+    CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store, Unique,
+};
