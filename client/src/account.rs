@@ -1,11 +1,14 @@
 //! Accounts: made, changed, given a new key, closed (RFC 8555 section 7.3).
 
+use std::sync::Arc;
+
 use sigillo_protocol::acme::account::{Account, AccountUpdate, KeyChange, NewAccount};
 use sigillo_protocol::acme::problem::ErrorType;
 use sigillo_protocol::base64url;
 use sigillo_protocol::jose::alg::MacAlgorithm;
 use sigillo_protocol::jose::eab;
 use sigillo_protocol::jose::jws::{self, JwsSigner, SignWith};
+use sigillo_protocol::ordering;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -35,12 +38,9 @@ impl ExternalAccount {
     /// When it is not that.
     pub fn new(kid: &str, hmac: &str) -> Result<Self> {
         let text = hmac.trim().trim_end_matches('=');
-        let mac_key =
-            base64url::decode(text).map_err(|_| Error::usage("the EAB key is not base64url"))?;
+        let mac_key = base64url::decode(text).map_err(|_| Error::usage("the EAB key is not base64url"))?;
         if mac_key.is_empty() || kid.is_empty() {
-            return Err(Error::usage(
-                "the EAB key and its identifier must not be empty",
-            ));
+            return Err(Error::usage("the EAB key and its identifier must not be empty"));
         }
         Ok(Self {
             kid: kid.to_owned(),
@@ -65,7 +65,7 @@ pub struct ActiveAccount<'a> {
     /// The server.
     pub session: &'a Session,
     /// The account's key.
-    pub key: &'a dyn JwsSigner,
+    pub key: Arc<dyn JwsSigner>,
     /// The account's URL.
     pub url: String,
 }
@@ -78,7 +78,7 @@ pub struct ActiveAccount<'a> {
 /// When the terms are not agreed to, a binding is missing, or the server refuses.
 pub async fn register<'a>(
     session: &'a Session,
-    key: &'a dyn JwsSigner,
+    key: &Arc<dyn JwsSigner>,
     registration: &Registration,
 ) -> Result<(ActiveAccount<'a>, bool)> {
     let what = "cannot register";
@@ -94,7 +94,7 @@ pub async fn register<'a>(
         };
     }
     let binding = match &registration.external_account {
-        Some(external) => Some(bind(external, url, key)?),
+        Some(external) => Some(bind(external, url, &**key)?),
         None if meta.external_account_required => match find(session, key).await? {
             Some(account) => return Ok((account, false)),
             None => {
@@ -112,49 +112,43 @@ pub async fn register<'a>(
         only_return_existing: None,
         external_account_binding: binding,
     };
-    let response = session
-        .post(what, key, SignWith::Jwk, url, &to_json(&payload)?)
-        .await?;
+    let response = session.post(what, key, None, url, to_json(&payload)?).await?;
     let new = response.status == 201;
     let account: Account = session::parse(what, &response)?;
     require_valid(what, &account)?;
     let url = location(what, &response)?;
-    Ok((ActiveAccount { session, key, url }, new))
+    Ok((
+        ActiveAccount {
+            session,
+            key: key.clone(),
+            url,
+        },
+        new,
+    ))
 }
 
 /// Returns the account that the key has, if any.
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn find<'a>(
-    session: &'a Session,
-    key: &'a dyn JwsSigner,
-) -> Result<Option<ActiveAccount<'a>>> {
+pub async fn find<'a>(session: &'a Session, key: &Arc<dyn JwsSigner>) -> Result<Option<ActiveAccount<'a>>> {
     let what = "cannot look up the account";
     let payload = NewAccount {
         only_return_existing: Some(true),
         ..NewAccount::default()
     };
     let url = &session.directory().new_account;
-    match session
-        .post(what, key, SignWith::Jwk, url, &to_json(&payload)?)
-        .await
-    {
+    match session.post(what, key, None, url, to_json(&payload)?).await {
         Ok(response) => {
             let account: Account = session::parse(what, &response)?;
             require_valid(what, &account)?;
             Ok(Some(ActiveAccount {
                 session,
-                key,
+                key: key.clone(),
                 url: location(what, &response)?,
             }))
         }
-        Err(e)
-            if e.problem()
-                .is_some_and(|p| p.kind == ErrorType::AccountDoesNotExist) =>
-        {
-            Ok(None)
-        }
+        Err(e) if e.problem().is_some_and(|p| p.kind == ErrorType::AccountDoesNotExist) => Ok(None),
         Err(e) => Err(e),
     }
 }
@@ -166,11 +160,11 @@ impl ActiveAccount<'_> {
     /// When the server refuses.
     pub async fn show(&self) -> Result<Account> {
         let what = "cannot fetch the account";
-        Ok(self
+        let response = self
             .session
-            .fetch(what, self.key, &self.url, &self.url)
-            .await?
-            .0)
+            .post(what, &self.key, Some(&self.url), &self.url, Vec::new())
+            .await?;
+        session::parse(what, &response)
     }
 
     /// Replaces the contacts.
@@ -199,11 +193,10 @@ impl ActiveAccount<'_> {
 
     async fn update(&self, update: AccountUpdate) -> Result<Account> {
         let what = "cannot change the account";
-        let kid = SignWith::Kid(&self.url);
         let payload = to_json(&update)?;
         let response = self
             .session
-            .post(what, self.key, kid, &self.url, &payload)
+            .post(what, &self.key, Some(&self.url), &self.url, payload)
             .await?;
         session::parse(what, &response)
     }
@@ -215,34 +208,22 @@ impl ActiveAccount<'_> {
     pub async fn change_key(&self, new: &dyn JwsSigner) -> Result<()> {
         let what = "cannot change the account's key";
         let url = &self.session.directory().key_change;
-        let old_key = serde_json::value::RawValue::from_string(self.key.jwk().to_json())
-            .map_err(|e| Error::local(what, e))?;
+        let old_key =
+            serde_json::value::RawValue::from_string(self.key.jwk().to_json()).map_err(|e| Error::local(what, e))?;
         let inner = to_json(&KeyChange {
             account: self.url.clone(),
             old_key,
         })?;
-        let inner =
-            jws::sign(new, None, url, SignWith::Jwk, &inner).map_err(|e| Error::local(what, e))?;
-        let kid = SignWith::Kid(&self.url);
+        let inner = jws::sign(new, None, url, SignWith::Jwk, &inner).map_err(|e| Error::local(what, e))?;
         self.session
-            .post(what, self.key, kid, url, inner.as_bytes())
+            .post(what, &self.key, Some(&self.url), url, inner.into_bytes())
             .await?;
         Ok(())
     }
 }
 
-fn bind(
-    external: &ExternalAccount,
-    url: &str,
-    key: &dyn JwsSigner,
-) -> Result<Box<serde_json::value::RawValue>> {
-    let jws = eab::bind(
-        &external.kid,
-        &external.mac_key,
-        MacAlgorithm::Hs256,
-        url,
-        key.jwk(),
-    );
+fn bind(external: &ExternalAccount, url: &str, key: &dyn JwsSigner) -> Result<Box<serde_json::value::RawValue>> {
+    let jws = eab::bind(&external.kid, &external.mac_key, MacAlgorithm::Hs256, url, key.jwk());
     serde_json::value::RawValue::from_string(jws)
         .map_err(|e| Error::local("cannot make the external account binding", e))
 }
@@ -251,18 +232,15 @@ fn require_valid(what: &str, account: &Account) -> Result<()> {
     use sigillo_protocol::acme::account::AccountStatus;
     match account.status {
         AccountStatus::Valid => Ok(()),
-        status => Err(Error::server(
-            what,
-            format!("the account is {status:?}").to_lowercase(),
-        )),
+        status => Err(Error::server(what, format!("the account is {status:?}").to_lowercase())),
     }
 }
 
 /// Returns where a new object is.
-pub(crate) fn location(what: &str, response: &crate::transport::Response) -> Result<String> {
+pub(crate) fn location(what: &str, response: &ordering::Response) -> Result<String> {
     response
-        .header("location")
-        .map(str::to_owned)
+        .location
+        .clone()
         .ok_or_else(|| Error::server(what, "the server did not say where the object is"))
 }
 

@@ -1,14 +1,12 @@
 //! The chain that a server delivers: certificates and nothing else (RFC 8555 section 11.4).
 
 use jiff::Timestamp;
+use sigillo_protocol::ordering;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
 use crate::error::{Error, Result};
-
-/// How many certificates a chain may have: real ones have two to four.
-const CHAIN_LENGTH_MAX: usize = 10;
 
 /// A delivered chain whose every block is a certificate and whose first one is ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,46 +17,26 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Reads a `application/pem-certificate-chain` body.
+    /// Takes what was delivered, which consists of certificate blocks alone by then.
     ///
     /// # Errors
-    /// When it holds anything but certificates, none or too many, or one that cannot be read.
-    pub fn from_pem(body: &[u8]) -> Result<Self> {
-        let wrong = |why: &dyn std::fmt::Display| Error::server("cannot use the certificate", why);
-        let text = std::str::from_utf8(body).map_err(|_| wrong(&"it is no text"))?;
-        // A private key in the file would silently replace ours in some servers that load it.
-        let blocks = pem::parse_many(text).map_err(|e| wrong(&e))?;
-        if let Some(other) = blocks.iter().find(|block| block.tag() != "CERTIFICATE") {
-            return Err(wrong(&format!("the chain holds a {:?}", other.tag())));
-        }
-        let begins = text.matches("-----BEGIN").count();
-        if begins != blocks.len() || !only_blank_between(text) {
-            return Err(wrong(&"the chain holds something that is no certificate"));
-        }
-        Self::from_der(blocks.into_iter().map(pem::Pem::into_contents).collect())
-            .map_err(|why| wrong(&why))
-    }
-
-    fn from_der(certificates: Vec<Vec<u8>>) -> std::result::Result<Self, String> {
-        if certificates.len() > CHAIN_LENGTH_MAX {
-            return Err(format!(
-                "the chain has more than {CHAIN_LENGTH_MAX} certificates"
-            ));
-        }
+    /// When a block is no X.509 certificate.
+    pub fn new(delivered: &ordering::Chain) -> Result<Self> {
+        let wrong = |why: &str| Error::server("cannot use the certificate", why);
         let mut validity = None;
-        for der in &certificates {
+        for der in delivered.certificates() {
             match X509Certificate::from_der(der) {
                 Ok((rest, certificate)) if rest.is_empty() => {
                     validity.get_or_insert_with(|| certificate.validity().clone());
                 }
-                _ => return Err("the chain holds a block that is no X.509 certificate".into()),
+                _ => return Err(wrong("the chain holds a block that is no X.509 certificate")),
             }
         }
-        let validity = validity.ok_or("the chain is empty")?;
-        let time = |t: ASN1Time| Timestamp::from_second(t.timestamp()).map_err(|e| e.to_string());
+        let validity = validity.ok_or_else(|| wrong("the chain is empty"))?;
+        let time = |t: ASN1Time| Timestamp::from_second(t.timestamp()).map_err(|e| wrong(&e.to_string()));
         let (not_before, not_after) = (time(validity.not_before)?, time(validity.not_after)?);
         Ok(Self {
-            certificates,
+            certificates: delivered.certificates().to_vec(),
             not_before,
             not_after,
         })
@@ -108,22 +86,6 @@ impl Chain {
     }
 }
 
-/// Tells whether there is only white space outside of the blocks.
-fn only_blank_between(text: &str) -> bool {
-    let mut inside = false;
-    text.lines().all(|line| {
-        let line = line.trim();
-        if line.starts_with("-----BEGIN") {
-            inside = true;
-        } else if line.starts_with("-----END") {
-            inside = false;
-        } else {
-            return inside || line.is_empty();
-        }
-        true
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,36 +99,10 @@ mod tests {
     }
 
     #[test]
-    fn c8555_11_4_01_refuses_a_chain_with_anything_but_certificates() {
-        let (key, pem) = certificate();
-        assert_eq!(
-            Chain::from_pem(format!("{pem}\n{pem}").as_bytes())
-                .unwrap()
-                .certificates()
-                .len(),
-            2
-        );
-        let explained = "subject=a.example\n";
-        for bad in [
-            format!("{pem}{}", key.serialize_pem()),
-            format!("{}{pem}", key.serialize_pem()),
-            format!("{explained}{pem}"),
-            format!("{pem}trailing"),
-            format!("{pem}-----BEGIN PRIVATE KEY-----\nAAAA\n"),
-            pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
-            String::new(),
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
-            pem.repeat(11),
-        ] {
-            assert!(Chain::from_pem(bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn a_certificate_for_another_key_is_refused() {
         use rcgen::PublicKeyData;
         let (key, pem) = certificate();
-        let chain = Chain::from_pem(pem.as_bytes()).unwrap();
+        let chain = Chain::new(&ordering::Chain::from_pem(pem.as_bytes()).unwrap()).unwrap();
         chain.require_key(&key.subject_public_key_info()).unwrap();
         let other = KeyType::EcdsaP256.generate().unwrap();
         assert!(chain.require_key(&other.subject_public_key_info()).is_err());

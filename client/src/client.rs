@@ -1,12 +1,13 @@
 //! The whole client in one hand: one server, one folder.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rcgen::KeyPair;
 use sigillo_protocol::acme::account::Account;
 use sigillo_protocol::acme::identifier::Name;
-use sigillo_protocol::jose::jws::{JwsSigner, SignWith};
+use sigillo_protocol::jose::jws::JwsSigner;
 use sigillo_protocol::jose::signing_key::SigningKey;
 
 use crate::account::{self, ActiveAccount, Registration};
@@ -15,10 +16,9 @@ use crate::error::{Error, Result};
 use crate::hook::{self, Hook};
 use crate::key::{self, KeyType};
 use crate::keystore::{
-    AccountRecord, CertificateName, CertificateSet, ChallengeSettings, Keystore, Renewal,
-    StoredCertificate,
+    AccountRecord, CertificateName, CertificateSet, ChallengeSettings, Keystore, Renewal, StoredCertificate,
 };
-use crate::obtain::{self, OrderRequest, STEP_PATIENCE};
+use crate::obtain::{self, OrderRequest};
 use crate::progress::{Event, Progress};
 use crate::renew;
 use crate::request::CertificationRequest;
@@ -82,18 +82,11 @@ impl Client {
     ///
     /// # Errors
     /// When the terms are not agreed to, a binding is missing, or the server refuses.
-    pub async fn register(
-        &self,
-        registration: &Registration,
-        progress: &dyn Progress,
-    ) -> Result<AccountRecord> {
-        let key = self.account_key()?;
+    pub async fn register(&self, registration: &Registration, progress: &dyn Progress) -> Result<AccountRecord> {
+        let key: Arc<dyn JwsSigner> = Arc::new(self.account_key()?);
         let (active, new) = account::register(&self.session, &key, registration).await?;
         let url = active.url;
-        progress.event(&Event::Account {
-            url: url.clone(),
-            new,
-        });
+        progress.event(&Event::Account { url: url.clone(), new });
         let directory = self.session.directory_url().to_owned();
         let mut record = AccountRecord {
             directory,
@@ -101,11 +94,7 @@ impl Client {
             contact: registration.contact.clone(),
         };
         if !new {
-            let known = ActiveAccount {
-                session: &self.session,
-                key: &key,
-                url: record.url.clone(),
-            };
+            let known = self.active(&record, &key);
             record.contact = known.show().await?.contact;
         }
         let _lock = self.store.lock()?;
@@ -129,9 +118,11 @@ impl Client {
     ///
     /// # Errors
     /// When there is none yet.
-    pub fn account(&self) -> Result<(AccountRecord, SigningKey)> {
+    pub fn account(&self) -> Result<(AccountRecord, Arc<dyn JwsSigner>)> {
         let directory = self.session.directory_url();
-        self.store.account(directory)?.ok_or_else(|| {
+        let found = self.store.account(directory)?;
+        let found = found.map(|(record, key)| (record, Arc::new(key) as Arc<dyn JwsSigner>));
+        found.ok_or_else(|| {
             Error::usage(format!(
                 "there is no account at {directory} yet: use `sigillo register`"
             ))
@@ -171,8 +162,7 @@ impl Client {
             deploy_hook: absolute(settings.deploy_hook.as_ref())?,
             state: Default::default(),
         };
-        self.obtain(&name, csr, key, renewal, None, solvers, progress)
-            .await
+        self.obtain(&name, csr, key, renewal, None, solvers, progress).await
     }
 
     /// Renews a certificate under the terms it was ordered with.
@@ -199,8 +189,9 @@ impl Client {
             Some(path) => (own_request(path, &names)?, None),
             None => {
                 let key = match old.key()? {
-                    Some(pem) if renewal.reuse_key => KeyPair::from_pem(&pem)
-                        .map_err(|e| Error::local(format!("cannot use the key of {name}"), e))?,
+                    Some(pem) if renewal.reuse_key => {
+                        KeyPair::from_pem(&pem).map_err(|e| Error::local(format!("cannot use the key of {name}"), e))?
+                    }
                     _ => renewal.key_type.generate()?,
                 };
                 (CertificationRequest::new(&names, &key)?, Some(key))
@@ -226,18 +217,9 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<StoredCertificate> {
         let (record, account_key) = self.account()?;
-        let active = ActiveAccount {
-            session: &self.session,
-            key: &account_key,
-            url: record.url,
-        };
+        let active = self.active(&record, &account_key);
         let profile = renewal.profile.clone();
-        let request = OrderRequest {
-            csr,
-            profile,
-            replaces,
-            patience: STEP_PATIENCE,
-        };
+        let request = OrderRequest { csr, profile, replaces };
         let chain = obtain::obtain(&active, &request, solvers, progress).await?;
         renewal.state = renew::first_state(&validity(&chain), renew::random_fraction()?);
         let set = CertificateSet {
@@ -272,15 +254,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn revoke(
-        &self,
-        name: &CertificateName,
-        reason: Option<i64>,
-        progress: &dyn Progress,
-    ) -> Result<()> {
+    pub async fn revoke(&self, name: &CertificateName, reason: Option<i64>, progress: &dyn Progress) -> Result<()> {
         let mut stored = self.store.require_certificate(name)?;
-        self.revoke_certificate(&stored.leaf, None, reason, progress)
-            .await?;
+        self.revoke_certificate(&stored.leaf, None, reason, progress).await?;
         stored.renewal.state.revoked = true;
         let _lock = self.store.lock()?;
         self.store.update_renewal(&stored)
@@ -293,20 +269,16 @@ impl Client {
     pub async fn revoke_certificate(
         &self,
         certificate: &[u8],
-        own_key: Option<&SigningKey>,
+        own_key: Option<Arc<dyn JwsSigner>>,
         reason: Option<i64>,
         progress: &dyn Progress,
     ) -> Result<()> {
         let serial = revoke::serial(certificate)?;
         match own_key {
-            Some(key) => {
-                let with = SignWith::Jwk;
-                revoke::revoke(&self.session, key, with, certificate, reason).await?;
-            }
+            Some(key) => revoke::revoke(&self.session, &key, None, certificate, reason).await?,
             None => {
                 let (record, key) = self.account()?;
-                let with = SignWith::Kid(&record.url);
-                revoke::revoke(&self.session, &key, with, certificate, reason).await?;
+                revoke::revoke(&self.session, &key, Some(&record.url), certificate, reason).await?;
             }
         }
         progress.event(&Event::Revoked { serial });
@@ -329,11 +301,7 @@ impl Client {
     /// When there is no account, or the server refuses one of them.
     pub async fn update_contact(&self, contact: Vec<String>) -> Result<AccountRecord> {
         let (mut record, key) = self.account()?;
-        record.contact = self
-            .active(&record, &key)
-            .update_contact(contact)
-            .await?
-            .contact;
+        record.contact = self.active(&record, &key).update_contact(contact).await?.contact;
         let _lock = self.store.lock()?;
         self.store.store_account(&record)?;
         Ok(record)
@@ -351,6 +319,7 @@ impl Client {
         let directory = self.session.directory_url();
         let _lock = self.store.lock()?;
         if let Some(staged) = self.store.staged_account_key(directory)?
+            && let staged = Arc::new(staged) as Arc<dyn JwsSigner>
             && let Some(found) = account::find(&self.session, &staged).await?
             && found.url == record.url
         {
@@ -358,8 +327,8 @@ impl Client {
         }
         let pem = key::generate_account_key()?;
         self.store.stage_account_key(directory, &pem)?;
-        let new = key::account_key_from_pem(pem.as_bytes())?;
-        match self.active(&record, &key).change_key(&new).await {
+        let new: Arc<dyn JwsSigner> = Arc::new(key::account_key_from_pem(pem.as_bytes())?);
+        match self.active(&record, &key).change_key(&*new).await {
             Ok(()) => self.store.adopt_staged_account_key(directory),
             Err(e) => {
                 // A refusal leaves the old key in force; anything else leaves that open.
@@ -382,10 +351,10 @@ impl Client {
         self.store.forget_account(self.session.directory_url())
     }
 
-    fn active<'a>(&'a self, record: &AccountRecord, key: &'a dyn JwsSigner) -> ActiveAccount<'a> {
+    fn active<'a>(&'a self, record: &AccountRecord, key: &Arc<dyn JwsSigner>) -> ActiveAccount<'a> {
         ActiveAccount {
             session: &self.session,
-            key,
+            key: key.clone(),
             url: record.url.clone(),
         }
     }
@@ -401,12 +370,7 @@ fn validity(chain: &Chain) -> renew::Validity {
 /// Reads the user's request; names given beside it have to be those in it.
 fn own_request(path: &std::path::Path, names: &[Name]) -> Result<CertificationRequest> {
     let csr = CertificationRequest::from_file(path)?;
-    let set = |names: &[Name]| {
-        names
-            .iter()
-            .cloned()
-            .collect::<std::collections::BTreeSet<_>>()
-    };
+    let set = |names: &[Name]| names.iter().cloned().collect::<std::collections::BTreeSet<_>>();
     if names.is_empty() || set(names) == set(&csr.names) {
         return Ok(csr);
     }

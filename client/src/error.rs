@@ -116,9 +116,7 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Network { .. } => true,
-            Self::Refused { problem, .. } => problem
-                .status
-                .is_some_and(|status| status == 429 || status >= 500),
+            Self::Refused { problem, .. } => problem.status.is_some_and(|status| status == 429 || status >= 500),
             _ => false,
         }
     }
@@ -132,18 +130,11 @@ impl Error {
                 problem,
                 retry_after,
             } => {
-                lines.push(format!(
-                    "{what}: the server refused: {}",
-                    problem.detail_or_name()
-                ));
+                lines.push(format!("{what}: the server refused: {}", problem.detail_or_name()));
                 lines.push(format!("type: {}", problem.kind.uri()));
                 for sub in &problem.subproblems {
                     let about = sub.identifier.as_ref().map(ToString::to_string);
-                    lines.push(format!(
-                        "{}: {}",
-                        about.unwrap_or_else(|| "-".into()),
-                        sub.detail
-                    ));
+                    lines.push(format!("{}: {}", about.unwrap_or_else(|| "-".into()), sub.detail));
                 }
                 if let Some(instance) = &problem.instance {
                     lines.push(format!("act here: {instance}"));
@@ -179,9 +170,7 @@ impl DetailOrName for Problem {
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);

@@ -29,13 +29,9 @@ impl Hook {
     /// # Errors
     /// When there is no such file: better said before the order than after it.
     pub fn new(program: &Path) -> Result<Self> {
-        let program = std::path::absolute(program)
-            .map_err(|e| Error::file("find the program", program, e))?;
+        let program = std::path::absolute(program).map_err(|e| Error::file("find the program", program, e))?;
         if !program.is_file() {
-            return Err(Error::usage(format!(
-                "there is no program {}",
-                program.display()
-            )));
+            return Err(Error::usage(format!("there is no program {}", program.display())));
         }
         Ok(Self {
             program,
@@ -60,8 +56,7 @@ impl Hook {
             .map_err(|e| Error::local(&what, e))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let finished = async {
-            let (said, complained, status) =
-                tokio::join!(read_some(stdout), read_some(stderr), child.wait());
+            let (said, complained, status) = tokio::join!(read_some(stdout), read_some(stderr), child.wait());
             (said, complained, status)
         };
         let seconds = self.timeout.as_secs();
@@ -73,15 +68,8 @@ impl Hook {
             tracing::debug!(hook = %self.program.display(), output = said, "hook done");
             return Ok(());
         }
-        let words = if complained.is_empty() {
-            said
-        } else {
-            complained
-        };
-        Err(Error::local(
-            what,
-            format!("{status}\n{}", words.trim_end()),
-        ))
+        let words = if complained.is_empty() { said } else { complained };
+        Err(Error::local(what, format!("{status}\n{}", words.trim_end())))
     }
 }
 
@@ -91,10 +79,7 @@ async fn read_some(stream: Option<impl AsyncRead + Unpin>) -> String {
         return String::new();
     };
     let mut kept = Vec::new();
-    let _ = (&mut stream)
-        .take(HOOK_OUTPUT_MAX)
-        .read_to_end(&mut kept)
-        .await;
+    let _ = (&mut stream).take(HOOK_OUTPUT_MAX).read_to_end(&mut kept).await;
     let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     String::from_utf8_lossy(&kept).into_owned()
 }
@@ -135,21 +120,12 @@ mod tests {
     #[tokio::test]
     async fn a_hook_gets_its_values_unread_by_any_shell() {
         let dir = tempfile::tempdir().unwrap();
-        let hook = script(
-            dir.path(),
-            "printf '%s|%s' \"$1\" \"$SIGILLO_VALUE\" > \"$OUT\"",
-        );
+        let hook = script(dir.path(), "printf '%s|%s' \"$1\" \"$SIGILLO_VALUE\" > \"$OUT\"");
         let out = dir.path().join("out");
         let evil = "$(touch /tmp/x); `id` ' \"";
-        let env = [
-            ("SIGILLO_VALUE", evil.to_owned()),
-            ("OUT", out.display().to_string()),
-        ];
+        let env = [("SIGILLO_VALUE", evil.to_owned()), ("OUT", out.display().to_string())];
         hook.run(&[evil], &env).await.unwrap();
-        assert_eq!(
-            std::fs::read_to_string(out).unwrap(),
-            format!("{evil}|{evil}")
-        );
+        assert_eq!(std::fs::read_to_string(out).unwrap(), format!("{evil}|{evil}"));
     }
 
     #[tokio::test]
@@ -157,10 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hook = script(dir.path(), "echo no such zone >&2; exit 3");
         let error = hook.run(&[], &[]).await.unwrap_err().to_string();
-        assert!(
-            error.contains("no such zone") && error.contains('3'),
-            "{error}"
-        );
+        assert!(error.contains("no such zone") && error.contains('3'), "{error}");
     }
 
     #[tokio::test]
@@ -168,13 +141,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut hook = script(dir.path(), "exec sleep 60");
         hook.timeout = Duration::from_millis(100);
-        assert!(
-            hook.run(&[], &[])
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("longer")
-        );
+        assert!(hook.run(&[], &[]).await.unwrap_err().to_string().contains("longer"));
         let loud = script(dir.path(), "head -c 1000000 /dev/zero; exit 1");
         let error = loud.run(&[], &[]).await.unwrap_err().to_string();
         assert!(error.len() < 2 * HOOK_OUTPUT_MAX as usize);

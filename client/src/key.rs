@@ -83,13 +83,10 @@ impl std::str::FromStr for KeyType {
     type Err = String;
 
     fn from_str(name: &str) -> std::result::Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
-                format!("the key types are {}", names.join(", "))
-            })
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
+            format!("the key types are {}", names.join(", "))
+        })
     }
 }
 

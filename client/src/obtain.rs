@@ -1,18 +1,13 @@
-//! From names to a chain: one order, from its making to the download (RFC 8555 section 7.4).
+//! From names to a chain: drives the protocol's ordering machine over the network.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sigillo_protocol::acme::authorization::{Authorization, AuthorizationStatus};
-use sigillo_protocol::acme::challenge::{self, Challenge, ChallengeStatus};
 use sigillo_protocol::acme::identifier::{Identifier, Name};
-use sigillo_protocol::acme::order::{Finalize, NewOrder, Order, OrderStatus};
-use sigillo_protocol::acme::problem::{ErrorType, Problem};
-use sigillo_protocol::base64url;
-use sigillo_protocol::jose::jws::SignWith;
-use tokio::time::Instant;
+use sigillo_protocol::acme::order::NewOrder;
+use sigillo_protocol::ordering::{self, Issued, Limits, Offer, Pending, Plan, Prove, Step, Target};
 
-use crate::account::{self, ActiveAccount};
+use crate::account::ActiveAccount;
 use crate::chain::Chain;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
@@ -20,12 +15,16 @@ use crate::request::CertificationRequest;
 use crate::session;
 use crate::solver::{Proof, Solver, Solvers, Subject, Token};
 
-/// The first pause between two questions when the server names none.
-const POLL_FIRST: Duration = Duration::from_millis(250);
-/// The longest pause: a server that asks for more is asked a little early rather than never.
-const POLL_LONGEST: Duration = Duration::from_secs(60);
-/// How long a server may take over one step unless the caller says otherwise.
-pub const STEP_PATIENCE: Duration = Duration::from_secs(600);
+/// How often an order is taken up again after the connection broke.
+const RESUMES_MAX: u32 = 3;
+/// The pause before it is taken up again.
+const RESUME_PAUSE: Duration = Duration::from_secs(2);
+/// How often the server is asked about one step, and how long a pause it may ask for. Together the
+/// bounds allow for an operator who approves orders by hand within the hour.
+const LIMITS: Limits = Limits {
+    polls_max: 125,
+    wait_max: Duration::from_secs(3600),
+};
 
 /// What is ordered.
 #[derive(Debug, Clone)]
@@ -36,23 +35,22 @@ pub struct OrderRequest {
     pub profile: Option<String>,
     /// The ARI identifier of the certificate that this one takes over from.
     pub replaces: Option<String>,
-    /// How long the server may take over each step.
-    pub patience: Duration,
 }
 
 /// One order, while it is worked on.
 struct Work<'a> {
     account: &'a ActiveAccount<'a>,
+    solvers: &'a Solvers,
     progress: &'a dyn Progress,
     what: String,
-    patience: Duration,
+    /// What is visible now and has to be taken away.
+    shown: Vec<Shown>,
+    announced: bool,
 }
 
-/// A challenge that was chosen, with who answers it.
-struct Choice {
-    authorization: String,
+/// A proof that is visible, with who takes it away.
+struct Shown {
     name: String,
-    challenge: Challenge,
     solver: Arc<dyn Solver>,
     proof: Proof,
 }
@@ -69,43 +67,18 @@ pub async fn obtain(
 ) -> Result<Chain> {
     let names: Vec<String> = request.csr.names.iter().map(ToString::to_string).collect();
     let what = format!("cannot order {}", names.join(", "));
-    let work = Work {
+    let plan = plan(account, request)?;
+    let mut work = Work {
         account,
+        solvers,
         progress,
         what,
-        patience: request.patience,
+        shown: Vec::new(),
+        announced: false,
     };
-    let (url, order) = work.create(request).await?;
-    progress.event(&Event::Ordered {
-        url: url.clone(),
-        names,
-    });
-    let order = match order.status {
-        OrderStatus::Pending => {
-            work.authorize(&order, solvers).await?;
-            work.until(&url, "the order", |order| {
-                order.status != OrderStatus::Pending
-            })
-            .await?
-        }
-        _ => order,
-    };
-    let order = match order.status {
-        OrderStatus::Ready => work.finalize(&url, &order, &request.csr).await?,
-        _ => order,
-    };
-    let done = |order: &Order| order.status != OrderStatus::Processing;
-    let order = match done(&order) && order.status != OrderStatus::Ready {
-        true => order,
-        // Some servers show `ready` for a moment after finalize.
-        false => {
-            let done = |order: &Order| {
-                !matches!(order.status, OrderStatus::Processing | OrderStatus::Ready)
-            };
-            work.until(&url, "the certificate", done).await?
-        }
-    };
-    let chain = work.download(&order).await?;
+    let outcome = work.run(plan, request, &names).await;
+    work.clean_up().await;
+    let chain = Chain::new(&outcome?.chain)?;
     chain.require_key(&request.csr.public_key)?;
     progress.event(&Event::Issued {
         not_after: chain.not_after(),
@@ -113,312 +86,180 @@ pub async fn obtain(
     Ok(chain)
 }
 
+fn plan(account: &ActiveAccount<'_>, request: &OrderRequest) -> Result<Plan> {
+    let directory = account.session.directory();
+    if let Some(profile) = &request.profile {
+        require_profile(profile, &directory.meta.profiles)?;
+    }
+    let order = NewOrder {
+        identifiers: request.csr.names.iter().map(Identifier::from).collect(),
+        // A server without renewal information would not know what to do with it.
+        replaces: request.replaces.clone().filter(|_| directory.renewal_info.is_some()),
+        profile: request.profile.clone(),
+        ..NewOrder::default()
+    };
+    Ok(Plan {
+        limits: LIMITS,
+        ..Plan::new(order)
+    })
+}
+
 impl Work<'_> {
-    async fn create(&self, request: &OrderRequest) -> Result<(String, Order)> {
-        let directory = self.account.session.directory();
-        if let Some(profile) = &request.profile {
-            require_profile(profile, &directory.meta.profiles)?;
+    /// Drives the machine to its end, and takes an order up again when the connection broke.
+    async fn run(&mut self, mut plan: Plan, request: &OrderRequest, names: &[String]) -> Result<Issued> {
+        let mut resumes = 0;
+        loop {
+            let mut order_url = None;
+            let broken = match self.drive(plan.clone(), request, names, &mut order_url).await {
+                Err(e @ Error::Network { .. }) if resumes < RESUMES_MAX => e,
+                outcome => return outcome,
+            };
+            let Some(url) = order_url else { return Err(broken) };
+            resumes += 1;
+            self.warn(format!("{broken}; taking the order up again"));
+            tokio::time::sleep(RESUME_PAUSE).await;
+            plan.target = Target::Resume(url);
         }
-        let mut payload = NewOrder {
-            identifiers: request.csr.names.iter().map(Identifier::from).collect(),
-            replaces: request
-                .replaces
-                .clone()
-                .filter(|_| directory.renewal_info.is_some()),
-            profile: request.profile.clone(),
-            ..NewOrder::default()
-        };
-        let response = match self
-            .post(&directory.new_order, &account::to_json(&payload)?)
-            .await
-        {
-            // Somebody has renewed the certificate already; ours is then an order like any other.
-            Err(e) if payload.replaces.is_some() && rejects_replaces(&e) => {
-                let why = e.problem().map(ToString::to_string).unwrap_or_default();
-                self.warn(format!("ordering without a predecessor: {why}"));
-                payload.replaces = None;
-                self.post(&directory.new_order, &account::to_json(&payload)?)
-                    .await?
-            }
-            other => other?,
-        };
-        let order = session::parse(&self.what, &response)?;
-        Ok((account::location(&self.what, &response)?, order))
     }
 
-    /// Proves control of every name that the server is not satisfied about yet.
-    async fn authorize(&self, order: &Order, solvers: &Solvers) -> Result<()> {
-        let mut choices = Vec::new();
-        for url in &order.authorizations {
-            let (authorization, _) = self.fetch::<Authorization>(url).await?;
-            let name = shown_name(&authorization);
-            match authorization.status {
-                AuthorizationStatus::Valid => {
-                    self.progress.event(&Event::Authorized { name });
+    async fn drive(
+        &mut self,
+        plan: Plan,
+        request: &OrderRequest,
+        names: &[String],
+        order_url: &mut Option<String>,
+    ) -> Result<Issued> {
+        let session = self.account.session;
+        let account = ordering::Session::new(self.account.key.clone(), session.directory().clone())
+            .with_account(&self.account.url);
+        let mut step = ordering::begin(account, plan);
+        loop {
+            step = match step {
+                Step::Send(state) => {
+                    self.note_order(state.order_url(), names, order_url);
+                    let response = session.carry(state.request()).await?;
+                    state.receive(response)
                 }
-                AuthorizationStatus::Pending => {
-                    choices.push(self.choose(url, &authorization, solvers)?);
+                Step::Wait(state) => {
+                    let pause = state.duration();
+                    self.progress.event(&Event::Waiting {
+                        what: "the server",
+                        pause,
+                    });
+                    tokio::time::sleep(pause).await;
+                    state.over()
                 }
-                status => return Err(self.unauthorized(&name, status, &authorization)),
+                Step::Prove(state) => {
+                    self.note_order(state.order_url(), names, order_url);
+                    let challenges = self.show(&state).await?;
+                    state.respond(&challenges)
+                }
+                Step::NeedCsr(state) => {
+                    self.note_order(state.order_url(), names, order_url);
+                    self.clean_up().await;
+                    self.progress.event(&Event::Finalizing);
+                    state.finalize(&request.csr.der)
+                }
+                Step::Done(issued) => return Ok(*issued),
+                Step::Failed(failure) => {
+                    // An order that is only not decided yet is not taken up at once again.
+                    *order_url = None;
+                    return Err(session::failure(&self.what, failure.error));
+                }
             }
         }
-        let outcome = self.prove(&choices).await;
-        for choice in &choices {
-            if let Err(e) = choice.solver.remove(&choice.proof).await {
-                self.warn(format!("cannot clean up after {}: {e}", choice.name));
-            }
+    }
+
+    fn note_order(&mut self, url: Option<&str>, names: &[String], order_url: &mut Option<String>) {
+        let Some(url) = url else { return };
+        if !self.announced {
+            self.announced = true;
+            self.progress.event(&Event::Ordered {
+                url: url.to_owned(),
+                names: names.to_vec(),
+            });
         }
-        outcome
+        order_url.get_or_insert_with(|| url.to_owned());
+    }
+
+    /// Makes a proof visible for every name; returns the challenges that the server may look at.
+    async fn show(&mut self, state: &Prove) -> Result<Vec<String>> {
+        let mut challenges = Vec::new();
+        for pending in state.authorizations() {
+            let (solver, offer) = self.choose(pending)?;
+            let name = shown_name(pending);
+            let proof = self.proof(pending, offer)?;
+            let kind = solver.kind();
+            // Kept before it is made visible: also a proof that is half there has to go.
+            self.shown.push(Shown {
+                name: name.clone(),
+                solver: solver.clone(),
+                proof: proof.clone(),
+            });
+            solver.present(&proof).await?;
+            self.progress.event(&Event::Proving { name, kind });
+            challenges.push(offer.url.clone());
+        }
+        Ok(challenges)
     }
 
     /// Picks the first solver that the server offers a challenge for.
-    fn choose(
-        &self,
-        url: &str,
-        authorization: &Authorization,
-        solvers: &Solvers,
-    ) -> Result<Choice> {
-        let name = shown_name(authorization);
-        let subject = match authorization.identifier.check() {
-            Ok(Name::Ip(address)) => Subject::Ip(address),
-            Ok(name) => Subject::Dns(name.base().to_string()),
-            Err(e) => return Err(Error::server(&self.what, e.detail)),
-        };
+    fn choose<'a>(&self, pending: &'a Pending) -> Result<(Arc<dyn Solver>, &'a Offer)> {
         let offered = |solver: &Arc<dyn Solver>| {
-            let wanted = solver.kind().as_str();
-            authorization
+            let wanted = Some(solver.kind());
+            pending
                 .challenges
                 .iter()
-                .find(|c| c.kind == wanted && c.token.is_some())
+                .find(|offer| offer.known == wanted && offer.token.is_some())
         };
-        let found = solvers
-            .iter()
-            .find_map(|solver| Some((solver.clone(), offered(solver)?)));
-        let Some((solver, challenge)) = found else {
-            let kinds: Vec<&str> = authorization
-                .challenges
-                .iter()
-                .map(|c| c.kind.as_str())
-                .collect();
-            let have: Vec<&str> = solvers.iter().map(|s| s.kind().as_str()).collect();
-            return Err(Error::usage(format!(
-                "{}: control of {name} can be proven by {}, but only {} is configured here{}",
+        let found = self.solvers.iter().find_map(|s| Some((s.clone(), offered(s)?)));
+        found.ok_or_else(|| {
+            let kinds: Vec<&str> = pending.challenges.iter().map(|c| c.kind.as_str()).collect();
+            let have: Vec<&str> = self.solvers.iter().map(|s| s.kind().as_str()).collect();
+            Error::usage(format!(
+                "{}: control of {} can be proven by {}, but what is configured here is {}{}",
                 self.what,
+                shown_name(pending),
                 listed(&kinds),
                 listed(&have),
-                if authorization.wildcard {
+                if pending.wildcard {
                     " (a wildcard needs dns-01)"
                 } else {
                     ""
                 },
-            )));
-        };
-        let token = Token::parse(challenge.token.as_deref().unwrap_or_default())?;
-        let thumbprint = self.account.key.jwk().thumbprint().to_string();
-        let key_authorization = challenge::key_authorization(token.as_str(), &thumbprint);
-        let proof = Proof {
-            subject,
-            token,
-            key_authorization,
-        };
-        let authorization = url.to_owned();
-        Ok(Choice {
-            authorization,
-            name,
-            challenge: challenge.clone(),
-            solver,
-            proof,
+            ))
         })
     }
 
-    async fn prove(&self, choices: &[Choice]) -> Result<()> {
-        for choice in choices {
-            choice.solver.present(&choice.proof).await?;
-        }
-        for choice in choices {
-            let (name, kind) = (choice.name.clone(), choice.solver.kind());
-            self.progress.event(&Event::Proving { name, kind });
-            if choice.challenge.status == ChallengeStatus::Pending {
-                self.post(&choice.challenge.url, b"{}").await?;
-            }
-        }
-        for choice in choices {
-            let open = |a: &Authorization| a.status == AuthorizationStatus::Pending;
-            let url = &choice.authorization;
-            let authorization = self.poll(url, "the validation", |a| !open(a)).await?;
-            match authorization.status {
-                AuthorizationStatus::Valid => {
-                    self.progress.event(&Event::Authorized {
-                        name: choice.name.clone(),
-                    });
-                }
-                status => return Err(self.unauthorized(&choice.name, status, &authorization)),
-            }
-        }
-        Ok(())
-    }
-
-    async fn finalize(
-        &self,
-        url: &str,
-        order: &Order,
-        csr: &CertificationRequest,
-    ) -> Result<Order> {
-        self.progress.event(&Event::Finalizing);
-        let payload = account::to_json(&Finalize {
-            csr: base64url::encode(&csr.der),
-        })?;
-        match self.post(&order.finalize, &payload).await {
-            Ok(response) => session::parse(&self.what, &response),
-            // The answer to an earlier try may have been lost: then the order has moved on.
-            Err(e)
-                if e.problem()
-                    .is_some_and(|p| p.kind == ErrorType::OrderNotReady) =>
-            {
-                let (order, _) = self.fetch::<Order>(url).await?;
-                match order.status {
-                    OrderStatus::Processing | OrderStatus::Valid => Ok(order),
-                    _ => Err(e),
-                }
-            }
-            Err(e) => Err(e),
-        }
-    }
-
-    async fn download(&self, order: &Order) -> Result<Chain> {
-        let url = match (&order.status, &order.certificate) {
-            (OrderStatus::Valid, Some(url)) => url,
-            (OrderStatus::Valid, None) => {
-                return Err(Error::server(
-                    &self.what,
-                    "the order is valid but has no certificate",
-                ));
-            }
-            (status, _) => return Err(self.order_failed(*status, order)),
+    fn proof(&self, pending: &Pending, offer: &Offer) -> Result<Proof> {
+        let subject = match pending.identifier.check() {
+            Ok(Name::Ip(address)) => Subject::Ip(address),
+            Ok(name) => Subject::Dns(name.base().to_string()),
+            Err(e) => return Err(Error::server(&self.what, e.detail)),
         };
-        let response = self.post(url, b"").await?;
-        Chain::from_pem(&response.body)
+        let token = Token::parse(offer.token.as_deref().unwrap_or_default())?;
+        let key_authorization = offer.key_authorization.clone().unwrap_or_default();
+        Ok(Proof {
+            subject,
+            token,
+            key_authorization,
+        })
     }
 
-    async fn until(
-        &self,
-        url: &str,
-        what: &'static str,
-        done: impl Fn(&Order) -> bool,
-    ) -> Result<Order> {
-        let order = self.poll(url, what, |order: &Order| {
-            done(order) || order.status == OrderStatus::Invalid
-        });
-        let order = order.await?;
-        match order.status {
-            OrderStatus::Invalid => Err(self.order_failed(order.status, &order)),
-            _ => Ok(order),
-        }
-    }
-
-    /// Asks again and again, at the server's pace, but not for ever.
-    async fn poll<T: serde::de::DeserializeOwned>(
-        &self,
-        url: &str,
-        what: &'static str,
-        done: impl Fn(&T) -> bool,
-    ) -> Result<T> {
-        let deadline = Instant::now() + self.patience;
-        let mut backoff = POLL_FIRST;
-        loop {
-            let (object, retry_after) = self.fetch::<T>(url).await?;
-            if done(&object) {
-                return Ok(object);
+    async fn clean_up(&mut self) {
+        for shown in std::mem::take(&mut self.shown) {
+            if let Err(e) = shown.solver.remove(&shown.proof).await {
+                self.warn(format!("cannot clean up after {}: {e}", shown.name));
             }
-            let pause = retry_after
-                .unwrap_or(backoff)
-                .clamp(POLL_FIRST, POLL_LONGEST);
-            backoff = (backoff * 2).min(Duration::from_secs(5));
-            if Instant::now() + pause > deadline {
-                let seconds = self.patience.as_secs();
-                let why = format!("{what} was not there within {seconds} s; see {url}");
-                return Err(Error::network(&self.what, why));
-            }
-            self.progress.event(&Event::Waiting { what, pause });
-            tokio::time::sleep(pause).await;
         }
-    }
-
-    async fn post(&self, url: &str, payload: &[u8]) -> Result<crate::transport::Response> {
-        let kid = SignWith::Kid(&self.account.url);
-        self.account
-            .session
-            .post(&self.what, self.account.key, kid, url, payload)
-            .await
-    }
-
-    async fn fetch<T: serde::de::DeserializeOwned>(
-        &self,
-        url: &str,
-    ) -> Result<(T, Option<Duration>)> {
-        self.account
-            .session
-            .fetch(&self.what, self.account.key, &self.account.url, url)
-            .await
     }
 
     fn warn(&self, text: String) {
         self.progress.event(&Event::Warning(text));
     }
-
-    fn order_failed(&self, status: OrderStatus, order: &Order) -> Error {
-        match &order.error {
-            Some(problem) => self.refused(problem.clone()),
-            None => {
-                let status = format!("{status:?}").to_lowercase();
-                Error::server(
-                    &self.what,
-                    format!("the order is {status} and does not say why"),
-                )
-            }
-        }
-    }
-
-    fn unauthorized(&self, name: &str, status: AuthorizationStatus, a: &Authorization) -> Error {
-        match a.challenges.iter().find_map(|c| c.error.clone()) {
-            Some(mut problem) => {
-                problem.detail = format!("control of {name} is not proven: {}", problem.detail);
-                self.refused(problem)
-            }
-            None => {
-                let status = format!("{status:?}").to_lowercase();
-                Error::server(
-                    &self.what,
-                    format!("the authorization of {name} is {status}"),
-                )
-            }
-        }
-    }
-
-    fn refused(&self, problem: Problem) -> Error {
-        let problem = Box::new(problem);
-        Error::Refused {
-            what: self.what.clone(),
-            problem,
-            retry_after: None,
-        }
-    }
 }
 
-/// Tells whether a refusal is about `replaces` alone (RFC 9773 section 5).
-fn rejects_replaces(error: &Error) -> bool {
-    let Some(problem) = error.problem() else {
-        return false;
-    };
-    problem.kind == ErrorType::AlreadyReplaced
-        || matches!(problem.status, Some(404 | 409))
-        || problem.detail.contains("replaces")
-}
-
-fn require_profile(
-    profile: &str,
-    offered: &std::collections::BTreeMap<String, String>,
-) -> Result<()> {
+fn require_profile(profile: &str, offered: &std::collections::BTreeMap<String, String>) -> Result<()> {
     if offered.contains_key(profile) {
         return Ok(());
     }
@@ -426,16 +267,13 @@ fn require_profile(
         format!("the server offers no profiles, so there is no profile {profile}")
     } else {
         let names: Vec<&str> = offered.keys().map(String::as_str).collect();
-        format!(
-            "there is no profile {profile}; the server offers {}",
-            names.join(", ")
-        )
+        format!("there is no profile {profile}; the server offers {}", names.join(", "))
     }))
 }
 
-fn shown_name(authorization: &Authorization) -> String {
-    let star = if authorization.wildcard { "*." } else { "" };
-    format!("{star}{}", authorization.identifier.value)
+fn shown_name(pending: &Pending) -> String {
+    let star = if pending.wildcard { "*." } else { "" };
+    format!("{star}{}", pending.identifier.value)
 }
 
 fn listed(words: &[&str]) -> String {

@@ -60,9 +60,7 @@ impl CertificationRequest {
         let wrong = |why: &dyn std::fmt::Display| Error::file("use the request", path, why);
         let size = std::fs::metadata(path).map_err(|e| wrong(&e))?.len();
         if size > REQUEST_OCTETS_MAX {
-            return Err(wrong(&format!(
-                "it is larger than {REQUEST_OCTETS_MAX} octets"
-            )));
+            return Err(wrong(&format!("it is larger than {REQUEST_OCTETS_MAX} octets")));
         }
         let content = std::fs::read(path).map_err(|e| wrong(&e))?;
         let der = match pem::parse(&content) {
@@ -74,8 +72,8 @@ impl CertificationRequest {
     }
 
     fn from_der(der: Vec<u8>) -> std::result::Result<Self, String> {
-        let (rest, parsed) = X509CertificationRequest::from_der(&der)
-            .map_err(|_| "it is no certification request".to_owned())?;
+        let (rest, parsed) =
+            X509CertificationRequest::from_der(&der).map_err(|_| "it is no certification request".to_owned())?;
         if !rest.is_empty() {
             return Err("there is something behind the request".into());
         }
@@ -90,10 +88,7 @@ impl CertificationRequest {
         }
         for name in info.subject.iter_common_name() {
             let text = name.as_str().map_err(|e| e.to_string())?;
-            names.push(
-                text.parse()
-                    .map_err(|e| format!("the common name {text:?}: {e}"))?,
-            );
+            names.push(text.parse().map_err(|e| format!("the common name {text:?}: {e}"))?);
         }
         let mut seen = std::collections::BTreeSet::new();
         names.retain(|name: &Name| seen.insert(name.clone()));
@@ -101,30 +96,20 @@ impl CertificationRequest {
             return Err("it has no names".into());
         }
         let public_key = info.subject_pki.raw.to_vec();
-        Ok(Self {
-            names,
-            public_key,
-            der,
-        })
+        Ok(Self { names, public_key, der })
     }
 }
 
 /// Reads a name of a request or a certificate.
 pub(crate) fn name_of(name: &GeneralName<'_>) -> std::result::Result<Name, String> {
     match name {
-        GeneralName::DNSName(text) => {
-            Name::from_dns_value(text).map_err(|e| format!("the name {text:?}: {e}"))
-        }
+        GeneralName::DNSName(text) => Name::from_dns_value(text).map_err(|e| format!("the name {text:?}: {e}")),
         GeneralName::IPAddress(octets) => match octets.len() {
             4 => Ok(Name::Ip(
-                <[u8; 4]>::try_from(*octets)
-                    .map_err(|e| e.to_string())?
-                    .into(),
+                <[u8; 4]>::try_from(*octets).map_err(|e| e.to_string())?.into(),
             )),
             16 => Ok(Name::Ip(
-                <[u8; 16]>::try_from(*octets)
-                    .map_err(|e| e.to_string())?
-                    .into(),
+                <[u8; 16]>::try_from(*octets).map_err(|e| e.to_string())?.into(),
             )),
             _ => Err("there is an address of a wrong length".into()),
         },
@@ -148,9 +133,7 @@ mod tests {
             let read = CertificationRequest::from_der(made.der.clone()).unwrap();
             assert_eq!(read, made, "{kind}");
             let (_, parsed) = X509CertificationRequest::from_der(&made.der).unwrap();
-            parsed
-                .verify_signature()
-                .unwrap_or_else(|e| panic!("{kind}: {e}"));
+            parsed.verify_signature().unwrap_or_else(|e| panic!("{kind}: {e}"));
             assert_eq!(parsed.certification_request_info.subject.iter().count(), 0);
         }
     }
@@ -165,10 +148,7 @@ mod tests {
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         ] {
             std::fs::write(&path, content).unwrap();
-            assert!(
-                CertificationRequest::from_file(&path).is_err(),
-                "{content:?}"
-            );
+            assert!(CertificationRequest::from_file(&path).is_err(), "{content:?}");
         }
         assert!(CertificationRequest::new(&[], &KeyType::EcdsaP256.generate().unwrap()).is_err());
     }

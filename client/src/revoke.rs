@@ -1,8 +1,10 @@
 //! Revocation: by the account, or by the certificate's own key (RFC 8555 section 7.6).
 
+use std::sync::Arc;
+
 use sigillo_protocol::acme::revocation::RevokeCertificate;
 use sigillo_protocol::base64url;
-use sigillo_protocol::jose::jws::{JwsSigner, SignWith};
+use sigillo_protocol::jose::jws::JwsSigner;
 
 use crate::account;
 use crate::error::{Error, Result};
@@ -52,14 +54,14 @@ pub fn reason_name(code: u8) -> String {
     .to_owned()
 }
 
-/// Revokes a certificate (DER), signed with the account's key or with the certificate's own.
+/// Revokes a certificate (DER), signed with the account's key or, without an account, with its own.
 ///
 /// # Errors
 /// When the server refuses, for example because it is revoked already.
 pub async fn revoke(
     session: &Session,
-    key: &dyn JwsSigner,
-    with: SignWith<'_>,
+    key: &Arc<dyn JwsSigner>,
+    account: Option<&str>,
     certificate: &[u8],
     reason: Option<i64>,
 ) -> Result<()> {
@@ -70,7 +72,7 @@ pub async fn revoke(
     let payload = account::to_json(&payload)?;
     let url = &session.directory().revoke_cert;
     session
-        .post("cannot revoke the certificate", key, with, url, &payload)
+        .post("cannot revoke the certificate", key, account, url, payload)
         .await?;
     Ok(())
 }
@@ -81,13 +83,9 @@ pub async fn revoke(
 /// When it is no certificate.
 pub fn serial(certificate: &[u8]) -> Result<String> {
     use x509_parser::prelude::*;
-    let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|e| Error::local("cannot read the certificate", e))?;
-    Ok(parsed
-        .raw_serial()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect())
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|e| Error::local("cannot read the certificate", e))?;
+    Ok(parsed.raw_serial().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 #[cfg(test)]

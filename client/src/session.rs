@@ -1,27 +1,20 @@
-//! Signed requests to one ACME server: its directory, its nonces, its refusals.
+//! One ACME server: its directory, and signed requests to it one at a time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Method;
 use jiff::Timestamp;
 use sigillo_protocol::acme::directory::Directory;
-use sigillo_protocol::acme::problem::{ErrorType, Problem};
-use sigillo_protocol::jose::jws::{self, JwsSigner, SignWith};
+use sigillo_protocol::acme::problem::Problem;
+use sigillo_protocol::jose::jws::JwsSigner;
 use sigillo_protocol::json;
+use sigillo_protocol::ordering::{self, ExchangeStep, Link, OrderingError, Post};
 
 use crate::error::{Error, Result};
 use crate::transport::{Request, Response, Transport};
 
-/// The type of a signed request (RFC 8555 section 6.2).
-const JOSE_JSON: &str = "application/jose+json";
-/// How often one request is tried again after `badNonce`: a server that says it four times in a
-/// row has another trouble.
-const NONCE_RETRIES_MAX: u32 = 3;
-/// How many unused nonces are kept; each answer brings one and each request takes one.
-const NONCES_MAX: usize = 8;
-/// The longest nonce that is taken.
-const NONCE_LENGTH_MAX: usize = 512;
+/// What a step of the protocol's machines asks for: the answer, as they read it.
+type Answer = ordering::Response;
 
 /// One ACME server, as seen by this client.
 #[derive(Debug)]
@@ -29,7 +22,6 @@ pub struct Session {
     transport: Transport,
     directory_url: String,
     directory: Directory,
-    nonces: Mutex<Vec<String>>,
 }
 
 impl Session {
@@ -49,7 +41,6 @@ impl Session {
             transport,
             directory_url,
             directory,
-            nonces: Mutex::default(),
         })
     }
 
@@ -68,100 +59,133 @@ impl Session {
         &self.transport
     }
 
-    /// Sends a signed request; an empty payload makes it a POST-as-GET.
+    /// Sends a signed request; without an account's URL the header shows the key itself.
     ///
-    /// `what` begins the error message, for example `cannot order a.example`.
+    /// `what` begins the error message, for example `cannot revoke the certificate`.
     ///
     /// # Errors
     /// When the server refuses, cannot be reached, or answers no problem document with an error.
     pub async fn post(
         &self,
         what: &str,
-        key: &dyn JwsSigner,
-        with: SignWith<'_>,
+        key: &Arc<dyn JwsSigner>,
+        account: Option<&str>,
         url: &str,
-        payload: &[u8],
-    ) -> Result<Response> {
-        let mut nonce = self.nonce().await?;
-        for retry in 0.. {
-            let body = jws::sign(key, Some(&nonce), url, with, payload)
-                .map_err(|e| Error::local(format!("{what}: cannot sign"), e))?;
-            let mut request = Request::post(url, JOSE_JSON, body.into_bytes());
-            request.accept =
-                Some("application/json, application/pem-certificate-chain;q=0.9, */*;q=0.5");
-            let response = self.transport.send(request).await?;
-            let fresh = nonce_of(&response);
-            let refused = match accept(what, response) {
-                Ok(response) => {
-                    self.keep(fresh);
-                    return Ok(response);
+        payload: Vec<u8>,
+    ) -> Result<Answer> {
+        let mut session = ordering::Session::new(key.clone(), self.directory.clone());
+        let mut post = Post::new("the request", url, payload);
+        match account {
+            Some(account) => session = session.with_account(account),
+            None => post = post.showing_key(),
+        }
+        let mut step = session.send(post);
+        loop {
+            step = match step {
+                ExchangeStep::Send(exchange) => {
+                    let response = self.carry(exchange.request()).await?;
+                    exchange.receive(response)
                 }
-                Err(refused) => refused,
-            };
-            let bad_nonce = refused
-                .problem()
-                .is_some_and(|p| p.kind == ErrorType::BadNonce);
-            match fresh {
-                // The nonce of this very response, and no other (RFC 8555 section 6.5).
-                Some(fresh) if bad_nonce && retry < NONCE_RETRIES_MAX => nonce = fresh,
-                fresh => {
-                    self.keep(fresh);
-                    return Err(refused);
+                ExchangeStep::Wait(pause, paused) => {
+                    tokio::time::sleep(pause).await;
+                    paused.resume()
                 }
+                ExchangeStep::Done(_, response) => return Ok(response),
+                ExchangeStep::Refused(_, problem, response) => {
+                    return Err(refusal(what, problem, response.status, response.retry_after));
+                }
+                ExchangeStep::Failed(_, error) => return Err(failure(what, error)),
             }
         }
-        unreachable!("invariant: the loop ends by returning, at the latest after the last retry")
     }
 
-    /// Fetches an object by POST-as-GET.
+    /// Carries a request of the protocol's machines to the server and its answer back.
     ///
     /// # Errors
-    /// As [`Session::post`], and when the body is not the object.
-    pub async fn fetch<T: serde::de::DeserializeOwned>(
-        &self,
-        what: &str,
-        key: &dyn JwsSigner,
-        kid: &str,
-        url: &str,
-    ) -> Result<(T, Option<Duration>)> {
-        let response = self.post(what, key, SignWith::Kid(kid), url, b"").await?;
-        Ok((parse(what, &response)?, retry_after(&response)))
+    /// When no whole answer comes back.
+    pub async fn carry(&self, request: &ordering::Request) -> Result<Answer> {
+        let method = match request.method {
+            ordering::Method::Get => hyper::Method::GET,
+            ordering::Method::Head => hyper::Method::HEAD,
+            ordering::Method::Post => hyper::Method::POST,
+        };
+        let mut message = Request::new(method, &request.url);
+        message.content_type = request.content_type;
+        message.accept = request.accept;
+        message.body = request.body.clone().unwrap_or_default().into_bytes();
+        let response = self.transport.send(message).await?;
+        let text = |name: &str| response.header(name).map(str::to_owned);
+        Ok(Answer {
+            status: response.status,
+            nonce: text("replay-nonce"),
+            location: text("location").map(|location| absolute(&request.url, location)),
+            retry_after: retry_after(&response),
+            links: response
+                .header_all("link")
+                .iter()
+                .flat_map(|v| Link::parse_all(v))
+                .collect(),
+            content_type: text("content-type"),
+            body: response.body.to_vec(),
+        })
     }
+}
 
-    async fn nonce(&self) -> Result<String> {
-        if let Some(nonce) = self.lock().pop() {
-            return Ok(nonce);
+/// Makes a Location absolute where a server sends only a path.
+fn absolute(request: &str, location: String) -> String {
+    let origin_end = request.find("://").map(|at| at + 3).and_then(|at| {
+        let length = request[at..].find('/').unwrap_or(request.len() - at);
+        Some(at + length)
+    });
+    match origin_end {
+        Some(end) if location.starts_with('/') && !location.starts_with("//") => {
+            format!("{}{location}", &request[..end])
         }
-        let what = "cannot get a nonce";
-        let url = &self.directory.new_nonce;
-        let response = self.transport.send(Request::new(Method::HEAD, url)).await?;
-        let response = accept(what, response)?;
-        nonce_of(&response).ok_or_else(|| Error::server(what, "the server sent no Replay-Nonce"))
-    }
-
-    fn keep(&self, nonce: Option<String>) {
-        let mut nonces = self.lock();
-        if nonces.len() < NONCES_MAX {
-            nonces.extend(nonce);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+        _ => location,
     }
 }
 
 /// Reads a body as JSON.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(what: &str, response: &Response) -> Result<T> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(what: &str, response: &Answer) -> Result<T> {
     json::from_slice(&response.body).map_err(|e| Error::server(what, e))
 }
 
-/// Returns the nonce of an answer, if it has one that may be sent back.
-fn nonce_of(response: &Response) -> Option<String> {
-    let nonce = response.header("replay-nonce")?;
-    let base64url = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let good = !nonce.is_empty() && nonce.len() <= NONCE_LENGTH_MAX && nonce.chars().all(base64url);
-    good.then(|| nonce.to_owned())
+/// Makes the error for a refused request.
+fn refusal(what: &str, mut problem: Problem, status: u16, retry_after: Option<Duration>) -> Error {
+    problem.status.get_or_insert(status);
+    Error::Refused {
+        what: what.to_owned(),
+        problem: Box::new(problem),
+        retry_after,
+    }
+}
+
+/// Makes the error for a machine that has come to an end without success.
+pub(crate) fn failure(what: &str, error: OrderingError) -> Error {
+    let refused = |problem: Problem, retry_after| Error::Refused {
+        what: what.to_owned(),
+        problem: Box::new(problem),
+        retry_after,
+    };
+    match error {
+        OrderingError::Refused {
+            problem, retry_after, ..
+        } => refused(*problem, retry_after),
+        OrderingError::Validation {
+            identifier,
+            problem: Some(mut problem),
+        } => {
+            problem.detail = format!("control of {} is not proven: {}", identifier.value, problem.detail);
+            refused(*problem, None)
+        }
+        OrderingError::Invalid { problem: Some(problem) } => refused(*problem, None),
+        OrderingError::NoChallenge { .. } | OrderingError::NoAccount | OrderingError::ExternalAccountRequired => {
+            Error::usage(format!("{what}: {error}"))
+        }
+        OrderingError::NotYet { .. } => Error::network(what, error),
+        OrderingError::Sign(_) => Error::local(what, error),
+        other => Error::server(what, other),
+    }
 }
 
 /// Lets a success through and makes an error of anything else.
@@ -170,25 +194,13 @@ pub(crate) fn accept(what: &str, response: Response) -> Result<Response> {
         return Ok(response);
     }
     let status = response.status;
-    let problem = json::from_slice::<Problem>(&response.body).ok();
-    match problem {
-        Some(mut problem) if status >= 400 => {
-            problem.status.get_or_insert(status);
-            let retry_after = retry_after(&response);
-            Err(Error::Refused {
-                what: what.to_owned(),
-                problem: Box::new(problem),
-                retry_after,
-            })
-        }
+    match json::from_slice::<Problem>(&response.body) {
+        Ok(problem) if status >= 400 => Err(refusal(what, problem, status, retry_after(&response))),
         _ if status == 429 || status >= 500 => Err(Error::network(
             what,
             format!("the server answered with status {status}"),
         )),
-        _ => Err(Error::server(
-            what,
-            format!("the server answered with status {status}"),
-        )),
+        _ => Err(Error::server(what, format!("the server answered with status {status}"))),
     }
 }
 
@@ -202,9 +214,7 @@ fn retry_after_at(value: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value)
-        .ok()?;
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
     Some(Duration::from_secs(
         u64::try_from(date.as_second() - now.as_second()).unwrap_or(0),
     ))
@@ -225,11 +235,15 @@ mod tests {
             ("-5", None),
         ];
         for (value, seconds) in cases {
-            assert_eq!(
-                retry_after_at(value, now),
-                seconds.map(Duration::from_secs),
-                "{value}"
-            );
+            assert_eq!(retry_after_at(value, now), seconds.map(Duration::from_secs), "{value}");
         }
+    }
+
+    #[test]
+    fn a_location_that_is_only_a_path_belongs_to_the_same_server() {
+        let made = |location: &str| absolute("https://a.example:14000/new-order", location.to_owned());
+        assert_eq!(made("/order/1"), "https://a.example:14000/order/1");
+        assert_eq!(made("https://a.example/order/1"), "https://a.example/order/1");
+        assert_eq!(made("//b.example/order/1"), "//b.example/order/1");
     }
 }

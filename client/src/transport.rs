@@ -110,23 +110,13 @@ impl Response {
     /// Returns every value of a header field that is text.
     pub fn header_all(&self, name: &str) -> Vec<String> {
         let values = self.headers.get_all(name).iter();
-        values
-            .filter_map(|v| v.to_str().ok())
-            .map(str::to_owned)
-            .collect()
+        values.filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
     }
 
     /// Returns the body's media type without parameters, lower-cased.
     pub fn media_type(&self) -> Option<String> {
         let value = self.header(header::CONTENT_TYPE.as_str())?;
-        Some(
-            value
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase(),
-        )
+        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 }
 
@@ -211,10 +201,7 @@ impl Transport {
             Ok(Err(why)) => Err(Error::network(what, why)),
             Err(_) => {
                 let seconds = EXCHANGE_TIMEOUT.as_secs();
-                Err(Error::network(
-                    what,
-                    format!("no whole answer within {seconds} s"),
-                ))
+                Err(Error::network(what, format!("no whole answer within {seconds} s")))
             }
         }
     }
@@ -309,8 +296,8 @@ impl Transport {
             if !origin.tls {
                 return handshake(TokioIo::new(tcp)).await;
             }
-            let name = ServerName::try_from(origin.host.clone())
-                .map_err(|_| format!("{} is no host name", origin.host))?;
+            let name =
+                ServerName::try_from(origin.host.clone()).map_err(|_| format!("{} is no host name", origin.host))?;
             let tls = TlsConnector::from(self.inner.tls.clone());
             let stream = tls.connect(name, tcp).await.map_err(|e| tls_reason(&e))?;
             handshake(TokioIo::new(stream)).await
@@ -348,10 +335,7 @@ fn parse(url: &str) -> Result<(Origin, Uri)> {
     if authority.as_str().contains('@') {
         return Err(bad("it holds credentials"));
     }
-    let host = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() {
         return Err(bad("it names no host"));
     }
@@ -366,11 +350,7 @@ fn parse(url: &str) -> Result<(Origin, Uri)> {
     ))
 }
 
-fn build(
-    origin: &Origin,
-    uri: &Uri,
-    request: &Request,
-) -> std::result::Result<hyper::Request<Full<Bytes>>, String> {
+fn build(origin: &Origin, uri: &Uri, request: &Request) -> std::result::Result<hyper::Request<Full<Bytes>>, String> {
     let authority = uri.authority().map_or(origin.host.as_str(), |a| a.as_str());
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
     let mut message = hyper::Request::builder()

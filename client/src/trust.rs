@@ -82,10 +82,7 @@ impl SystemTrust {
     /// Names the file after the certificate's digest, so that it can be found again.
     fn path(&self, root: &[u8]) -> PathBuf {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, root);
-        let name: String = digest.as_ref()[..8]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let name: String = digest.as_ref()[..8].iter().map(|b| format!("{b:02x}")).collect();
         self.folder.join(format!("sigillo-{name}.crt"))
     }
 }
@@ -112,11 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let update = dir.path().join("update");
         let log = dir.path().join("log");
-        std::fs::write(
-            &update,
-            format!("#!/bin/sh\necho \"ran $1\" >> {}\n", log.display()),
-        )
-        .unwrap();
+        std::fs::write(&update, format!("#!/bin/sh\necho \"ran $1\" >> {}\n", log.display())).unwrap();
         std::fs::set_permissions(&update, std::fs::Permissions::from_mode(0o755)).unwrap();
         let folder = dir.path().join("roots");
         std::fs::create_dir(&folder).unwrap();

@@ -26,10 +26,7 @@ impl Keystore {
     pub fn account_dir(&self, directory: &str) -> PathBuf {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, directory.as_bytes());
         // Sixteen octets of the hash are far more than a handful of servers can collide in.
-        let name: String = digest.as_ref()[..16]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let name: String = digest.as_ref()[..16].iter().map(|b| format!("{b:02x}")).collect();
         self.home().join("accounts").join(name)
     }
 
@@ -45,8 +42,7 @@ impl Keystore {
         let Some(json) = atomic::read_optional(&path)? else {
             return Ok(None);
         };
-        let record =
-            serde_json::from_slice(&json).map_err(|e| Error::file("understand", &path, e))?;
+        let record = serde_json::from_slice(&json).map_err(|e| Error::file("understand", &path, e))?;
         Ok(Some((record, key)))
     }
 
@@ -81,8 +77,7 @@ impl Keystore {
     pub fn store_account(&self, record: &AccountRecord) -> Result<()> {
         let dir = self.account_dir(&record.directory);
         atomic::create_private_dir(&dir)?;
-        let json =
-            serde_json::to_vec_pretty(record).map_err(|e| Error::local("cannot write", e))?;
+        let json = serde_json::to_vec_pretty(record).map_err(|e| Error::local("cannot write", e))?;
         atomic::replace(&dir.join("account.json"), &json)
     }
 
@@ -91,10 +86,7 @@ impl Keystore {
     /// # Errors
     /// When it cannot be written.
     pub fn stage_account_key(&self, directory: &str, pkcs8_pem: &str) -> Result<()> {
-        atomic::replace(
-            &self.account_dir(directory).join("key.next.pem"),
-            pkcs8_pem.as_bytes(),
-        )
+        atomic::replace(&self.account_dir(directory).join("key.next.pem"), pkcs8_pem.as_bytes())
     }
 
     /// Returns the key of a change that was begun, if there is one.
@@ -134,9 +126,7 @@ impl Keystore {
     pub fn forget_account(&self, directory: &str) -> Result<()> {
         let dir = self.account_dir(directory);
         match std::fs::remove_dir_all(&dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::file("remove", &dir, e))
-            }
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &dir, e)),
             _ => Ok(()),
         }
     }

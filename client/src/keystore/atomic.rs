@@ -69,8 +69,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<()> {
 /// Points a symbolic link at another target in one step.
 pub(super) fn swap_link(link: &Path, target: &Path) -> Result<()> {
     let temporary = temporary_beside(link)?;
-    std::os::unix::fs::symlink(target, &temporary)
-        .map_err(|e| Error::file("link", &temporary, e))?;
+    std::os::unix::fs::symlink(target, &temporary).map_err(|e| Error::file("link", &temporary, e))?;
     if let Err(e) = fs::rename(&temporary, link) {
         let _ = fs::remove_file(&temporary);
         return Err(Error::file("link", link, e));
@@ -93,9 +92,7 @@ pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
             path,
             format!("it is larger than {FILE_OCTETS_MAX} octets"),
         )),
-        Ok(_) => fs::read(path)
-            .map(Some)
-            .map_err(|e| Error::file("read", path, e)),
+        Ok(_) => fs::read(path).map(Some).map_err(|e| Error::file("read", path, e)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::file("read", path, e)),
     }
@@ -107,11 +104,7 @@ pub(super) fn remove_leftovers(dir: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(TEMPORARY_PREFIX)
-        {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -146,10 +139,7 @@ mod tests {
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no leftovers");
     }
 

@@ -184,12 +184,7 @@ impl Keystore {
     ///
     /// # Errors
     /// When it cannot be written; the set that was there is then still whole.
-    pub fn store_certificate(
-        &self,
-        lock: &Lock,
-        name: &CertificateName,
-        set: &CertificateSet,
-    ) -> Result<PathBuf> {
+    pub fn store_certificate(&self, lock: &Lock, name: &CertificateName, set: &CertificateSet) -> Result<PathBuf> {
         let version = self.stage_certificate(lock, name, set)?;
         self.commit_certificate(lock, name, &version)?;
         self.prune_versions(name, &version);
@@ -197,33 +192,23 @@ impl Keystore {
     }
 
     /// Writes a set to a folder of its own, which nothing points to yet.
-    fn stage_certificate(
-        &self,
-        _lock: &Lock,
-        name: &CertificateName,
-        set: &CertificateSet,
-    ) -> Result<PathBuf> {
+    fn stage_certificate(&self, _lock: &Lock, name: &CertificateName, set: &CertificateSet) -> Result<PathBuf> {
         let [leaf, chain @ ..] = set.certificates.as_slice() else {
             return Err(Error::local("cannot keep a certificate", "there is none"));
         };
         let versions = self.versions_dir(name);
         atomic::create_private_dir(&versions)?;
-        let number = version_numbers(&versions)?
-            .last()
-            .map_or(1, |last| last + 1);
+        let number = version_numbers(&versions)?.last().map_or(1, |last| last + 1);
         let dir = versions.join(number.to_string());
         atomic::create_private_dir(&dir)?;
-        let renewal = serde_json::to_vec_pretty(&set.renewal)
-            .map_err(|e| Error::local("cannot write renewal.json", e))?;
+        let renewal =
+            serde_json::to_vec_pretty(&set.renewal).map_err(|e| Error::local("cannot write renewal.json", e))?;
         if let Some(key) = &set.key {
             atomic::write_new(&dir.join("key.pem"), key.as_bytes())?;
         }
         atomic::write_new(&dir.join("cert.pem"), leaf.as_bytes())?;
         atomic::write_new(&dir.join("chain.pem"), chain.concat().as_bytes())?;
-        atomic::write_new(
-            &dir.join("fullchain.pem"),
-            set.certificates.concat().as_bytes(),
-        )?;
+        atomic::write_new(&dir.join("fullchain.pem"), set.certificates.concat().as_bytes())?;
         atomic::write_new(&dir.join("renewal.json"), &renewal)?;
         atomic::sync_dir(&dir)?;
         Ok(dir)
@@ -237,10 +222,7 @@ impl Keystore {
         atomic::remove_leftovers(&certs);
         let number = dir.file_name().unwrap_or_default();
         // Relative, so that the whole folder can be moved or restored elsewhere.
-        let target = Path::new("..")
-            .join("versions")
-            .join(name.as_str())
-            .join(number);
+        let target = Path::new("..").join("versions").join(name.as_str()).join(number);
         atomic::swap_link(&link, &target)
     }
 
@@ -267,8 +249,8 @@ impl Keystore {
     /// # Errors
     /// When it cannot be written.
     pub fn update_renewal(&self, stored: &StoredCertificate) -> Result<()> {
-        let json = serde_json::to_vec_pretty(&stored.renewal)
-            .map_err(|e| Error::local("cannot write renewal.json", e))?;
+        let json =
+            serde_json::to_vec_pretty(&stored.renewal).map_err(|e| Error::local("cannot write renewal.json", e))?;
         atomic::replace(&stored.dir.join("renewal.json"), &json)
     }
 
@@ -354,20 +336,11 @@ mod tests {
         let lock = store.lock().unwrap();
         let name: CertificateName = "a.example".parse().unwrap();
         let dir = store.store_certificate(&lock, &name, &set("one")).unwrap();
-        for file in [
-            "key.pem",
-            "cert.pem",
-            "chain.pem",
-            "fullchain.pem",
-            "renewal.json",
-        ] {
+        for file in ["key.pem", "cert.pem", "chain.pem", "fullchain.pem", "renewal.json"] {
             let mode = fs::metadata(dir.join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0, "{file}");
         }
-        assert_eq!(
-            fs::metadata(store.home()).unwrap().permissions().mode() & 0o077,
-            0
-        );
+        assert_eq!(fs::metadata(store.home()).unwrap().permissions().mode() & 0o077, 0);
     }
 
     #[test]
@@ -390,12 +363,7 @@ mod tests {
             ("::1", "ip--1"),
             ("127.0.0.1", "127.0.0.1"),
         ] {
-            assert_eq!(
-                CertificateName::for_identifier(identifier)
-                    .unwrap()
-                    .as_str(),
-                name
-            );
+            assert_eq!(CertificateName::for_identifier(identifier).unwrap().as_str(), name);
         }
     }
 
@@ -409,10 +377,7 @@ mod tests {
             .unwrap();
         for round in 0..8_u64 {
             let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "keystore::certificates::tests::stores_until_killed",
-                ])
+                .args(["--exact", "keystore::certificates::tests::stores_until_killed"])
                 .args(["--ignored", "--nocapture"])
                 .env("SIGILLO_TEST_STORE", home.path())
                 .stdout(std::process::Stdio::null())
@@ -438,9 +403,7 @@ mod tests {
         let lock = store.lock().unwrap();
         let name: CertificateName = "a.example".parse().unwrap();
         for n in 0_u64.. {
-            store
-                .store_certificate(&lock, &name, &set(&n.to_string()))
-                .unwrap();
+            store.store_certificate(&lock, &name, &set(&n.to_string())).unwrap();
         }
     }
 }

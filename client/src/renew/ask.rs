@@ -16,15 +16,10 @@ const RENEWAL_INFO_OCTETS_MAX: usize = 16 * 1024;
 /// Returns the identifier of a certificate (RFC 9773 section 4.1), if it can have one.
 pub fn ari_identifier(certificate: &[u8]) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let key_identifier = parsed
-        .extensions()
-        .iter()
-        .find_map(|e| match e.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(aki) => {
-                aki.key_identifier.as_ref().map(|k| k.0)
-            }
-            _ => None,
-        })?;
+    let key_identifier = parsed.extensions().iter().find_map(|e| match e.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(aki) => aki.key_identifier.as_ref().map(|k| k.0),
+        _ => None,
+    })?;
     let serial = base64url::encode(parsed.raw_serial());
     Some(format!("{}.{serial}", base64url::encode(key_identifier)))
 }
@@ -36,8 +31,7 @@ pub fn ari_identifier(certificate: &[u8]) -> Option<String> {
 pub fn validity_of(certificate: &[u8]) -> Result<Validity> {
     let wrong = |e: String| Error::local("cannot read the certificate", e);
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|e| wrong(e.to_string()))?;
-    let time =
-        |t: ASN1Time| Timestamp::from_second(t.timestamp()).map_err(|e| wrong(e.to_string()));
+    let time = |t: ASN1Time| Timestamp::from_second(t.timestamp()).map_err(|e| wrong(e.to_string()));
     let validity = parsed.validity();
     Ok(Validity {
         not_before: time(validity.not_before)?,
@@ -47,10 +41,7 @@ pub fn validity_of(certificate: &[u8]) -> Result<Validity> {
 
 /// Asks the server for its window. Never fails: what went wrong is part of the answer.
 pub async fn ask(session: &Session, certificate: &[u8]) -> Answer {
-    let (Some(base), Some(identifier)) = (
-        &session.directory().renewal_info,
-        ari_identifier(certificate),
-    ) else {
+    let (Some(base), Some(identifier)) = (&session.directory().renewal_info, ari_identifier(certificate)) else {
         return Answer::LongTerm;
     };
     let url = format!("{}/{identifier}", base.trim_end_matches('/'));

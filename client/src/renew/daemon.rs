@@ -87,11 +87,7 @@ where
                     moment::note_answer(state, &failed, &validity, Timestamp::now(), 0.0);
                 }
                 store.update_renewal(&stored)?;
-                let at = stored
-                    .renewal
-                    .state
-                    .retry_at
-                    .or(stored.renewal.state.ask_again);
+                let at = stored.renewal.state.retry_at.or(stored.renewal.state.ask_again);
                 return Ok(Outcome::Failed(e, at));
             }
         },

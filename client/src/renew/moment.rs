@@ -35,9 +35,7 @@ pub struct Validity {
 
 impl Validity {
     fn life(&self) -> SignedDuration {
-        self.not_after
-            .duration_since(self.not_before)
-            .max(SignedDuration::ZERO)
+        self.not_after.duration_since(self.not_before).max(SignedDuration::ZERO)
     }
 }
 
@@ -84,11 +82,7 @@ pub fn first_state(validity: &Validity, random: f64) -> RenewalState {
 /// Returns when to renew without advice: at two thirds of the life, a little spread.
 fn fallback(validity: &Validity, random: f64) -> Timestamp {
     let life = validity.life();
-    let from = if life <= SHORT_LIFE {
-        life / 2
-    } else {
-        life / 3 * 2
-    };
+    let from = if life <= SHORT_LIFE { life / 2 } else { life / 3 * 2 };
     let spread = (life / JITTER_PART).mul_f64(random.clamp(0.0, 1.0));
     validity
         .not_before
@@ -97,18 +91,9 @@ fn fallback(validity: &Validity, random: f64) -> Timestamp {
 }
 
 /// Takes note of what came of asking.
-pub fn note_answer(
-    state: &mut RenewalState,
-    answer: &Answer,
-    validity: &Validity,
-    now: Timestamp,
-    random: f64,
-) {
+pub fn note_answer(state: &mut RenewalState, answer: &Answer, validity: &Validity, now: Timestamp, random: f64) {
     let pause = match answer {
-        Answer::Window {
-            window,
-            retry_after,
-        } if window.end > window.start => {
+        Answer::Window { window, retry_after } if window.end > window.start => {
             state.ask_failures = 0;
             // A moment that was chosen stays chosen: choosing anew at each poll would draw the
             // renewals together at the window's beginning.
@@ -137,20 +122,13 @@ fn choose(window: &Window, validity: &Validity, random: f64) -> Timestamp {
     let offset = length.mul_f64(random.clamp(0.0, 1.0));
     let chosen = window.start.checked_add(offset).unwrap_or(window.start);
     let margin = validity.life() / LAST_PART;
-    chosen.min(
-        validity
-            .not_after
-            .checked_sub(margin)
-            .unwrap_or(validity.not_after),
-    )
+    chosen.min(validity.not_after.checked_sub(margin).unwrap_or(validity.not_after))
 }
 
 /// Takes note that renewing failed.
 pub fn note_failure(state: &mut RenewalState, retry_after: Option<Duration>, now: Timestamp) {
     let backoff = doubled(state.renew_failures, RETRY_LATEST);
-    let pause = retry_after
-        .unwrap_or(backoff)
-        .clamp(backoff, ASK_LATEST.max(backoff));
+    let pause = retry_after.unwrap_or(backoff).clamp(backoff, ASK_LATEST.max(backoff));
     state.renew_failures = state.renew_failures.saturating_add(1);
     state.retry_at = Some(later(now, pause));
 }
@@ -181,9 +159,7 @@ pub fn step(state: &RenewalState, validity: &Validity, ari: bool, now: Timestamp
 }
 
 fn doubled(failures: u32, latest: Duration) -> Duration {
-    RETRY_FIRST
-        .saturating_mul(1_u32 << failures.min(16))
-        .min(latest)
+    RETRY_FIRST.saturating_mul(1_u32 << failures.min(16)).min(latest)
 }
 
 fn later(now: Timestamp, pause: Duration) -> Timestamp {
@@ -241,10 +217,7 @@ mod tests {
             step(&state, &validity, true, now),
             Step::Wait(at("2026-02-10T12:00:00Z"))
         );
-        assert_eq!(
-            step(&state, &validity, true, at("2026-02-10T12:00:00Z")),
-            Step::Renew
-        );
+        assert_eq!(step(&state, &validity, true, at("2026-02-10T12:00:00Z")), Step::Renew);
     }
 
     #[test]
@@ -293,30 +266,21 @@ mod tests {
         }
         assert_eq!(pauses[..4], [60, 120, 240, 480]);
         assert_eq!(pauses[11], 6 * 3600);
-        assert!(
-            state.renew_at.is_some(),
-            "the fallback stays while the server is away"
-        );
+        assert!(state.renew_at.is_some(), "the fallback stays while the server is away");
     }
 
     #[test]
     fn c9773_4_3_3_01_stops_asking_about_the_expired_and_the_revoked() {
         let validity = ninety_days();
         let mut state = first_state(&validity, 0.0);
-        assert_eq!(
-            step(&state, &validity, true, at("2026-05-01T00:00:00Z")),
-            Step::Renew
-        );
+        assert_eq!(step(&state, &validity, true, at("2026-05-01T00:00:00Z")), Step::Renew);
         note_failure(&mut state, None, at("2026-05-01T00:00:00Z"));
         assert_eq!(
             step(&state, &validity, true, at("2026-05-01T00:00:01Z")),
             Step::Wait(at("2026-05-01T00:01:00Z"))
         );
         state.revoked = true;
-        assert_eq!(
-            step(&state, &validity, true, at("2026-02-01T00:00:00Z")),
-            Step::Stop
-        );
+        assert_eq!(step(&state, &validity, true, at("2026-02-01T00:00:00Z")), Step::Stop);
     }
 
     #[test]
@@ -329,18 +293,12 @@ mod tests {
             step(&state, &validity, false, now),
             Step::Wait(at("2026-03-02T00:00:00Z"))
         );
-        assert_eq!(
-            first_state(&validity, 1.0).renew_at,
-            Some(at("2026-03-06T12:00:00Z"))
-        );
+        assert_eq!(first_state(&validity, 1.0).renew_at, Some(at("2026-03-06T12:00:00Z")));
         let short = Validity {
             not_before: at("2026-01-01T00:00:00Z"),
             not_after: at("2026-01-07T00:00:00Z"),
         };
-        assert_eq!(
-            first_state(&short, 0.0).renew_at,
-            Some(at("2026-01-04T00:00:00Z"))
-        );
+        assert_eq!(first_state(&short, 0.0).renew_at, Some(at("2026-01-04T00:00:00Z")));
     }
 
     #[test]
@@ -348,13 +306,7 @@ mod tests {
         let validity = ninety_days();
         let mut state = first_state(&validity, 0.0);
         let told = answer("2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z", 60);
-        note_answer(
-            &mut state,
-            &told,
-            &validity,
-            at("2026-02-01T00:00:00Z"),
-            0.5,
-        );
+        note_answer(&mut state, &told, &validity, at("2026-02-01T00:00:00Z"), 0.5);
         assert!(state.renew_at.unwrap() < validity.not_after);
     }
 }

@@ -95,9 +95,6 @@ mod tests {
             format!("{action} {record} {value} {action} {record} {value} a.example")
         };
         let said = std::fs::read_to_string(log).unwrap();
-        assert_eq!(
-            said.lines().collect::<Vec<_>>(),
-            [line("present"), line("remove")]
-        );
+        assert_eq!(said.lines().collect::<Vec<_>>(), [line("present"), line("remove")]);
     }
 }

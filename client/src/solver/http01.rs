@@ -73,10 +73,7 @@ impl Http01 {
     }
 
     async fn begin(&self, proof: &Proof) -> Result<()> {
-        lock(&self.proofs).insert(
-            proof.token.as_str().to_owned(),
-            proof.key_authorization.clone(),
-        );
+        lock(&self.proofs).insert(proof.token.as_str().to_owned(), proof.key_authorization.clone());
         let first = {
             let mut state = lock(&self.state);
             state.visible += 1;
@@ -198,9 +195,7 @@ fn answer<B>(
     match found {
         Some(text) => {
             let kind = hyper::header::HeaderValue::from_static("application/octet-stream");
-            response
-                .headers_mut()
-                .insert(hyper::header::CONTENT_TYPE, kind);
+            response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
             *response.body_mut() = Full::new(Bytes::from(text));
         }
         None => *response.status_mut() = hyper::StatusCode::NOT_FOUND,

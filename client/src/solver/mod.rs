@@ -78,9 +78,7 @@ pub fn from_settings(settings: &ChallengeSettings) -> Result<Solvers> {
     if let Some(wanted) = wanted {
         solvers.retain(|solver| solver.kind() == wanted);
         if solvers.is_empty() {
-            return Err(Error::usage(format!(
-                "{wanted} is wanted, but nothing here answers it"
-            )));
+            return Err(Error::usage(format!("{wanted} is wanted, but nothing here answers it")));
         }
     }
     Ok(solvers)
@@ -192,10 +190,7 @@ mod tests {
     #[test]
     fn settings_choose_the_solvers() {
         let kinds = |settings: &ChallengeSettings| -> Result<Vec<ChallengeType>> {
-            Ok(from_settings(settings)?
-                .iter()
-                .map(|solver| solver.kind())
-                .collect())
+            Ok(from_settings(settings)?.iter().map(|solver| solver.kind()).collect())
         };
         let none = ChallengeSettings::default();
         assert_eq!(kinds(&none).unwrap(), [ChallengeType::Http01]);
@@ -204,10 +199,7 @@ mod tests {
             tls_alpn01_port: Some(8443),
             ..ChallengeSettings::default()
         };
-        assert_eq!(
-            kinds(&both).unwrap(),
-            [ChallengeType::Http01, ChallengeType::TlsAlpn01]
-        );
+        assert_eq!(kinds(&both).unwrap(), [ChallengeType::Http01, ChallengeType::TlsAlpn01]);
         let one = ChallengeSettings {
             challenge: Some("tls-alpn-01".into()),
             ..both.clone()
@@ -227,11 +219,7 @@ mod tests {
 
     #[test]
     fn an_address_has_no_txt_record() {
-        assert!(
-            Subject::Ip("127.0.0.1".parse().unwrap())
-                .record_name()
-                .is_err()
-        );
+        assert!(Subject::Ip("127.0.0.1".parse().unwrap()).record_name().is_err());
         assert_eq!(
             Subject::Dns("a.example".into()).record_name().unwrap(),
             "_acme-challenge.a.example"

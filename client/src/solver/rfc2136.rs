@@ -70,8 +70,7 @@ impl Rfc2136 {
     /// When it cannot be read or something in it is wrong.
     pub fn from_file(path: &Path, wait: Duration) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::file("read", path, e))?;
-        let settings =
-            toml::from_str(&text).map_err(|e| Error::file("understand", path, e.message()))?;
+        let settings = toml::from_str(&text).map_err(|e| Error::file("understand", path, e.message()))?;
         Self::new(&settings, wait)
     }
 
@@ -94,8 +93,8 @@ impl Rfc2136 {
             .decode(&settings.secret)
             .map_err(|_| Error::usage("the TSIG secret is not base64"))?;
         let key = absolute(&settings.key)?;
-        let signer = TSigner::new(secret, algorithm, key, TSIG_FUDGE)
-            .map_err(|e| Error::local("cannot use the TSIG key", e))?;
+        let signer =
+            TSigner::new(secret, algorithm, key, TSIG_FUDGE).map_err(|e| Error::local("cannot use the TSIG key", e))?;
         let zone = settings.zone.as_deref().map(absolute).transpose()?;
         Ok(Self {
             server: settings.server,
@@ -137,20 +136,12 @@ impl Rfc2136 {
         let answer = self.exchange(&what, &message).await?;
         // An error that the server could not sign (BADKEY, BADSIG) is said as such.
         let plain = Message::from_vec(&answer).map_err(|e| Error::server(&what, e))?;
-        if plain
-            .signature()
-            .is_none_or(|tsig| tsig.data.mac.is_empty())
-        {
+        if plain.signature().is_none_or(|tsig| tsig.data.mac.is_empty()) {
             let code = plain.metadata.response_code;
-            return Err(Error::server(
-                &what,
-                format!("the answer {code} is not signed"),
-            ));
+            return Err(Error::server(&what, format!("the answer {code} is not signed")));
         }
         if let Some(mut verifier) = verifier {
-            verifier
-                .verify(&answer)
-                .map_err(|e| Error::server(&what, e))?;
+            verifier.verify(&answer).map_err(|e| Error::server(&what, e))?;
         }
         match plain.metadata.response_code {
             ResponseCode::NoError => Ok(()),
@@ -164,9 +155,7 @@ impl Rfc2136 {
         let mut candidate = name.base_name();
         while !candidate.is_root() {
             let mut query = Query::new();
-            query
-                .set_name(candidate.clone())
-                .set_query_type(RecordType::SOA);
+            query.set_name(candidate.clone()).set_query_type(RecordType::SOA);
             let mut message = Message::query();
             message.add_query(query);
             let answer = self.exchange(&what, &message).await?;
@@ -177,10 +166,7 @@ impl Rfc2136 {
             }
             candidate = candidate.base_name();
         }
-        Err(Error::local(
-            what,
-            "the server knows no such zone; name it with `zone`",
-        ))
+        Err(Error::local(what, "the server knows no such zone; name it with `zone`"))
     }
 
     /// One question and its answer over TCP, where size does not matter.
@@ -231,8 +217,7 @@ impl Solver for Rfc2136 {
 }
 
 fn absolute(text: &str) -> Result<Name> {
-    let mut name =
-        Name::from_str(text).map_err(|e| Error::usage(format!("{text:?} is no DNS name: {e}")))?;
+    let mut name = Name::from_str(text).map_err(|e| Error::usage(format!("{text:?} is no DNS name: {e}")))?;
     name.set_fqdn(true);
     Ok(name)
 }
@@ -285,15 +270,7 @@ mod tests {
         if message.metadata.op_code == OpCode::Query {
             let query = message.queries[0].clone();
             if query.name().to_string() == "a.example." {
-                let soa = hickory_proto::rr::rdata::SOA::new(
-                    query.name().clone(),
-                    query.name().clone(),
-                    1,
-                    1,
-                    1,
-                    1,
-                    1,
-                );
+                let soa = hickory_proto::rr::rdata::SOA::new(query.name().clone(), query.name().clone(), 1, 1, 1, 1, 1);
                 reply.add_answer(Record::from_rdata(query.name().clone(), 1, RData::SOA(soa)));
             }
             return reply.to_vec().unwrap();
@@ -304,10 +281,9 @@ mod tests {
             return reply.to_vec().unwrap();
         };
         for record in message.updates() {
-            log.lock().unwrap().push(format!(
-                "{} {} {}",
-                record.dns_class, record.name, record.data
-            ));
+            log.lock()
+                .unwrap()
+                .push(format!("{} {} {}", record.dns_class, record.name, record.data));
         }
         let unsigned = reply.to_vec().unwrap();
         let context = TSigResponseContext::new(message.metadata.id, now, key.clone(), mac, None);
@@ -326,9 +302,7 @@ mod tests {
     #[tokio::test]
     async fn adds_and_removes_exactly_its_own_value() {
         let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        let key = Rfc2136::new(&settings(address), Duration::ZERO)
-            .unwrap()
-            .signer;
+        let key = Rfc2136::new(&settings(address), Duration::ZERO).unwrap().signer;
         let (address, seen) = primary(key).await;
         let solver = Rfc2136::new(&settings(address), Duration::ZERO).unwrap();
         solver.present(&proof()).await.unwrap();
@@ -336,13 +310,7 @@ mod tests {
         let record = "_acme-challenge.www.a.example.";
         let value = proof().dns_value();
         let seen = seen.lock().unwrap().clone();
-        assert_eq!(
-            seen,
-            [
-                format!("IN {record} {value}"),
-                format!("NONE {record} {value}")
-            ]
-        );
+        assert_eq!(seen, [format!("IN {record} {value}"), format!("NONE {record} {value}")]);
     }
 
     #[tokio::test]

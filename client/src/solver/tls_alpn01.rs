@@ -53,13 +53,8 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // Without acme-tls/1 the visitor is no validation server, and gets nothing.
-        hello
-            .alpn()?
-            .any(|protocol| protocol == ALPN)
-            .then_some(())?;
-        self.lock()
-            .get(&hello.server_name()?.to_ascii_lowercase())
-            .cloned()
+        hello.alpn()?.any(|protocol| protocol == ALPN).then_some(())?;
+        self.lock().get(&hello.server_name()?.to_ascii_lowercase()).cloned()
     }
 }
 
@@ -137,11 +132,7 @@ fn asked_name(subject: &Subject) -> String {
             format!("{d}.{c}.{b}.{a}.in-addr.arpa")
         }
         Subject::Ip(IpAddr::V6(address)) => {
-            let nibbles = address
-                .octets()
-                .into_iter()
-                .rev()
-                .flat_map(|o| [o & 15, o >> 4]);
+            let nibbles = address.octets().into_iter().rev().flat_map(|o| [o & 15, o >> 4]);
             let labels: Vec<String> = nibbles.map(|n| format!("{n:x}")).collect();
             format!("{}.ip6.arpa", labels.join("."))
         }
@@ -154,15 +145,9 @@ fn proof_certificate(proof: &Proof) -> Result<CertifiedKey> {
     let key = KeyPair::generate().map_err(|e| cannot(&e))?;
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "acme challenge");
+    params.distinguished_name.push(DnType::CommonName, "acme challenge");
     let name = match &proof.subject {
-        Subject::Dns(name) => SanType::DnsName(
-            name.as_str()
-                .try_into()
-                .map_err(|e: rcgen::Error| cannot(&e))?,
-        ),
+        Subject::Dns(name) => SanType::DnsName(name.as_str().try_into().map_err(|e: rcgen::Error| cannot(&e))?),
         Subject::Ip(address) => SanType::IpAddress(*address),
     };
     params.subject_alt_names = vec![name];
@@ -170,8 +155,7 @@ fn proof_certificate(proof: &Proof) -> Result<CertifiedKey> {
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(&digest)];
     let certificate = params.self_signed(&key).map_err(|e| cannot(&e))?;
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
-    let key =
-        rustls::crypto::aws_lc_rs::sign::any_ecdsa_type(&key.into()).map_err(|e| cannot(&e))?;
+    let key = rustls::crypto::aws_lc_rs::sign::any_ecdsa_type(&key.into()).map_err(|e| cannot(&e))?;
     Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
@@ -254,20 +238,13 @@ mod tests {
         let made = proof_certificate(&proof).unwrap();
         let (_, certificate) = X509Certificate::from_der(&made.cert[0]).unwrap();
         let oid = oid_registry::asn1_rs::oid!(1.3.6.1.5.5.7.1.31);
-        let extension = certificate
-            .extensions()
-            .iter()
-            .find(|e| e.oid == oid)
-            .unwrap();
+        let extension = certificate.extensions().iter().find(|e| e.oid == oid).unwrap();
         assert!(extension.critical);
         let digest = challenge::key_authorization_digest(&proof.key_authorization);
         assert_eq!(extension.value[..2], [4, 32]);
         assert_eq!(extension.value[2..], digest);
         let names = certificate.subject_alternative_name().unwrap().unwrap();
-        assert_eq!(
-            names.value.general_names,
-            [GeneralName::DNSName("a.example")]
-        );
+        assert_eq!(names.value.general_names, [GeneralName::DNSName("a.example")]);
     }
 
     #[tokio::test]
@@ -281,13 +258,12 @@ mod tests {
         // The certificate is self-signed: the peer's refusal names exactly that, which shows that
         // one was sent; without the protocol the server itself breaks off.
         let ask = |protocols: Vec<Vec<u8>>, name: &'static str| async move {
-            let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(
-                rustls::crypto::aws_lc_rs::default_provider(),
-            ))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
+            let mut config =
+                rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .with_root_certificates(rustls::RootCertStore::empty())
+                    .with_no_client_auth();
             config.alpn_protocols = protocols;
             let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
             let connector = tokio_rustls::TlsConnector::from(Arc::new(config));

@@ -21,10 +21,7 @@ impl Webroot {
     /// When it is no folder.
     pub fn new(root: &Path) -> Result<Self> {
         if !root.is_dir() {
-            return Err(Error::usage(format!(
-                "there is no folder {}",
-                root.display()
-            )));
+            return Err(Error::usage(format!("there is no folder {}", root.display())));
         }
         Ok(Self {
             folder: root.join(".well-known").join("acme-challenge"),
@@ -37,8 +34,7 @@ impl Webroot {
 
     fn write(&self, proof: &Proof) -> Result<()> {
         // The web server, often another user, has to read these: no private modes here.
-        std::fs::create_dir_all(&self.folder)
-            .map_err(|e| Error::file("make the folder", &self.folder, e))?;
+        std::fs::create_dir_all(&self.folder).map_err(|e| Error::file("make the folder", &self.folder, e))?;
         let path = self.path(proof);
         std::fs::write(&path, &proof.key_authorization).map_err(|e| Error::file("write", &path, e))
     }
