@@ -6,6 +6,7 @@ pub mod audit;
 pub mod clock;
 pub mod issuer;
 pub mod model;
+pub mod policy;
 pub mod signer;
 pub mod status;
 pub mod store;

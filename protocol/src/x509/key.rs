@@ -10,6 +10,7 @@ use x509_parser::{
         OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
         OID_SIG_ED25519, Oid,
     },
+    prelude::FromDer,
     x509::SubjectPublicKeyInfo,
 };
 
@@ -106,6 +107,20 @@ impl KeyPolicy {
     /// How many steps of Fermat's factoring are tried. Primes that were made independently differ
     /// in their upper bits; those of CVE-2022-26320 fall in the first few steps.
     pub const FERMAT_STEPS: usize = 100;
+}
+
+impl KeyPolicy {
+    /// Checks a key given as SubjectPublicKeyInfo in DER and tells its kind.
+    ///
+    /// # Errors
+    /// Why the key is refused.
+    pub fn check_spki(&self, spki_der: &[u8]) -> Result<KeyKind, KeyError> {
+        der::check(spki_der).map_err(|_| KeyError::Unsupported)?;
+        match SubjectPublicKeyInfo::from_der(spki_der) {
+            Ok(([], spki)) => check(&spki, self),
+            _ => Err(KeyError::Unsupported),
+        }
+    }
 }
 
 impl Default for KeyPolicy {
