@@ -47,8 +47,7 @@ fn roots(trust: &Trust) -> Result<Vec<CertificateDer<'static>>, String> {
 fn path(leaf: &[u8], known: &[Vec<u8>], roots: &[CertificateDer<'static>], now: Timestamp) -> Result<String, String> {
     let leaf = CertificateDer::from(leaf);
     let leaf = webpki::EndEntityCert::try_from(&leaf).map_err(|e| e.to_string())?;
-    let intermediates: Vec<CertificateDer<'_>> =
-        known.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let intermediates: Vec<CertificateDer<'_>> = known.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     // A system's store may hold roots that this library cannot read; the others still count.
     let readable = |root| Some((root, webpki::anchor_from_trusted_cert(root).ok()?));
     let anchors: Vec<(&CertificateDer<'_>, TrustAnchor<'_>)> = roots.iter().filter_map(readable).collect();
@@ -95,7 +94,9 @@ fn walk(leaf: &[u8], known: &[Vec<u8>], roots: &[CertificateDer<'static>], now: 
 }
 
 fn may_sign(der: &[u8]) -> bool {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return false;
+    };
     let signs = match certificate.key_usage() {
         Ok(Some(usage)) => usage.value.key_cert_sign(),
         Ok(None) => true,

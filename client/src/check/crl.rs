@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, GeneralName, IssuingDistributionPoint, ParsedExtension};
-use x509_parser::oid_registry::{OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_CRL_NUMBER, OID_X509_EXT_ISSUER_DISTRIBUTION_POINT};
+use x509_parser::oid_registry::{
+    OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_CRL_NUMBER, OID_X509_EXT_ISSUER_DISTRIBUTION_POINT,
+};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
 
@@ -26,7 +28,12 @@ pub(super) struct LookUp<'a> {
 }
 
 /// Reads the CRLs in turn until one counts.
-pub(super) async fn look_up(transport: &Transport, look_up: &LookUp<'_>, urls: &[String], now: Timestamp) -> StatusReport {
+pub(super) async fn look_up(
+    transport: &Transport,
+    look_up: &LookUp<'_>,
+    urls: &[String],
+    now: Timestamp,
+) -> StatusReport {
     let mut last = None;
     for url in urls {
         let report = match look_up_one(transport, look_up, url, now).await {
@@ -38,8 +45,16 @@ pub(super) async fn look_up(transport: &Transport, look_up: &LookUp<'_>, urls: &
     last.unwrap_or_else(|| StatusReport::error("", "there is no CRL to read"))
 }
 
-async fn look_up_one(transport: &Transport, look_up: &LookUp<'_>, url: &str, now: Timestamp) -> Result<StatusReport, String> {
-    let response = transport.fetch(Request::get(url).body_max(CRL_OCTETS_MAX)).await.map_err(|e| e.to_string())?;
+async fn look_up_one(
+    transport: &Transport,
+    look_up: &LookUp<'_>,
+    url: &str,
+    now: Timestamp,
+) -> Result<StatusReport, String> {
+    let response = transport
+        .fetch(Request::get(url).body_max(CRL_OCTETS_MAX))
+        .await
+        .map_err(|e| e.to_string())?;
     if response.status != 200 {
         return Err(format!("the server answered with status {}", response.status));
     }
@@ -63,7 +78,9 @@ fn judge(look_up: &LookUp<'_>, der: &[u8], url: &str, now: Timestamp) -> Result<
     let this_update = time(crl.last_update().timestamp())?;
     let next_update = crl.next_update().map(|next| time(next.timestamp())).transpose()?;
     staleness(this_update, next_update, now).map_err(|why| format!("the CRL does not count: {why}"))?;
-    let entry = crl.iter_revoked_certificates().find(|entry| entry.raw_serial() == certificate.raw_serial());
+    let entry = crl
+        .iter_revoked_certificates()
+        .find(|entry| entry.raw_serial() == certificate.raw_serial());
     let status = match entry {
         None => RevocationStatus::Good,
         Some(entry) => revoked(entry)?,
@@ -83,7 +100,10 @@ fn time(seconds: i64) -> Result<Timestamp, String> {
 fn revoked(entry: &RevokedCertificate<'_>) -> Result<RevocationStatus, String> {
     // A critical entry extension that is not understood makes the whole list unusable.
     let known = |e: &&x509_parser::extensions::X509Extension<'_>| {
-        matches!(e.parsed_extension(), ParsedExtension::ReasonCode(_) | ParsedExtension::InvalidityDate(_))
+        matches!(
+            e.parsed_extension(),
+            ParsedExtension::ReasonCode(_) | ParsedExtension::InvalidityDate(_)
+        )
     };
     if entry.extensions().iter().any(|e| e.critical && !known(&e)) {
         return Err("its entry has an unknown critical extension".into());
@@ -109,8 +129,13 @@ fn require_issuer(
         return Err("the CA's certificate is not for signing CRLs".into());
     }
     let signed = crl.tbs_cert_list.as_ref();
-    signature::verify(issuer.public_key(), &crl.signature_algorithm, &crl.signature_value, signed)
-        .map_err(|why| format!("the CRL does not count: {why}"))
+    signature::verify(
+        issuer.public_key(),
+        &crl.signature_algorithm,
+        &crl.signature_value,
+        signed,
+    )
+    .map_err(|why| format!("the CRL does not count: {why}"))
 }
 
 /// Checks that the list covers the certificate (RFC 5280 sections 5.2.5 and 6.3.3).
@@ -119,11 +144,17 @@ fn require_scope(
     certificate: &X509Certificate<'_>,
     named: &[String],
 ) -> Result<(), String> {
-    let known =
-        [OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_CRL_NUMBER, OID_X509_EXT_ISSUER_DISTRIBUTION_POINT];
+    let known = [
+        OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+        OID_X509_EXT_CRL_NUMBER,
+        OID_X509_EXT_ISSUER_DISTRIBUTION_POINT,
+    ];
     for extension in crl.extensions() {
         if extension.critical && !known.contains(&extension.oid) {
-            return Err(format!("the CRL has a critical extension that is not understood: {}", extension.oid));
+            return Err(format!(
+                "the CRL has a critical extension that is not understood: {}",
+                extension.oid
+            ));
         }
         match extension.parsed_extension() {
             ParsedExtension::IssuingDistributionPoint(point) => covers(point, certificate, named)?,
@@ -136,9 +167,16 @@ fn require_scope(
     Ok(())
 }
 
-fn covers(point: &IssuingDistributionPoint<'_>, certificate: &X509Certificate<'_>, named: &[String]) -> Result<(), String> {
+fn covers(
+    point: &IssuingDistributionPoint<'_>,
+    certificate: &X509Certificate<'_>,
+    named: &[String],
+) -> Result<(), String> {
     let ca = certificate.is_ca();
-    if (point.only_contains_user_certs && ca) || (point.only_contains_ca_certs && !ca) || point.only_contains_attribute_certs {
+    if (point.only_contains_user_certs && ca)
+        || (point.only_contains_ca_certs && !ca)
+        || point.only_contains_attribute_certs
+    {
         return Err("the CRL is not for certificates of this kind".into());
     }
     if point.indirect_crl || point.only_some_reasons.is_some() {

@@ -65,7 +65,11 @@ impl CheckRequest {
 pub fn certificates_from_file(path: &Path) -> Result<Vec<Vec<u8>>> {
     let size = std::fs::metadata(path).map_err(|e| Error::file("read", path, e))?.len();
     if size > CERTIFICATE_FILE_OCTETS_MAX {
-        return Err(Error::file("read", path, format!("it is larger than {CERTIFICATE_FILE_OCTETS_MAX} octets")));
+        return Err(Error::file(
+            "read",
+            path,
+            format!("it is larger than {CERTIFICATE_FILE_OCTETS_MAX} octets"),
+        ));
     }
     let content = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
     let found = certificates_in(&content);
@@ -81,7 +85,10 @@ fn certificates_in(content: &[u8]) -> Vec<Vec<u8>> {
     }
     let blocks = pem::parse_many(content).unwrap_or_default();
     let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
-    certificates.map(pem::Pem::into_contents).filter(|der| certificate::is_certificate(der)).collect()
+    certificates
+        .map(pem::Pem::into_contents)
+        .filter(|der| certificate::is_certificate(der))
+        .collect()
 }
 
 /// Checks a certificate.
@@ -91,15 +98,24 @@ fn certificates_in(content: &[u8]) -> Vec<Vec<u8>> {
 /// # Errors
 /// When the first certificate cannot be read at all.
 pub async fn check(transport: &Transport, request: &CheckRequest, now: Timestamp) -> Result<Report> {
-    let leaf = request.certificates.first().ok_or_else(|| Error::usage("there is no certificate to check"))?;
+    let leaf = request
+        .certificates
+        .first()
+        .ok_or_else(|| Error::usage("there is no certificate to check"))?;
     let subject = Subject::read(leaf)?;
     let issuer = find_issuer(transport, request, leaf, &subject).await;
     let mut known: Vec<Vec<u8>> = request.certificates[1..].to_vec();
     known.extend(issuer.iter().cloned());
     let chain = chain::verify(leaf, &known, &request.roots, now);
     let mut report = Report::new(&subject, now, chain);
-    let ocsp_urls = request.ocsp_url.as_ref().map_or(subject.ocsp_urls.clone(), |url| vec![url.clone()]);
-    let crl_urls = request.crl_url.as_ref().map_or(subject.crl_urls.clone(), |url| vec![url.clone()]);
+    let ocsp_urls = request
+        .ocsp_url
+        .as_ref()
+        .map_or(subject.ocsp_urls.clone(), |url| vec![url.clone()]);
+    let crl_urls = request
+        .crl_url
+        .as_ref()
+        .map_or(subject.crl_urls.clone(), |url| vec![url.clone()]);
     match &issuer {
         Some(issuer) => {
             if !ocsp_urls.is_empty() {
@@ -112,12 +128,18 @@ pub async fn check(transport: &Transport, request: &CheckRequest, now: Timestamp
                 report.ocsp = Some(ocsp::ask(transport, &question, &ocsp_urls, now).await);
             }
             if !crl_urls.is_empty() {
-                let look_up = crl::LookUp { certificate: leaf, issuer, named: &subject.crl_urls };
+                let look_up = crl::LookUp {
+                    certificate: leaf,
+                    issuer,
+                    named: &subject.crl_urls,
+                };
                 report.crl = Some(crl::look_up(transport, &look_up, &crl_urls, now).await);
             }
         }
         None if !(ocsp_urls.is_empty() && crl_urls.is_empty()) => {
-            report.notes.push("its revocation cannot be checked without the issuer's certificate: give it with --issuer".into());
+            report.notes.push(
+                "its revocation cannot be checked without the issuer's certificate: give it with --issuer".into(),
+            );
         }
         None => {}
     }
@@ -126,12 +148,7 @@ pub async fn check(transport: &Transport, request: &CheckRequest, now: Timestamp
 }
 
 /// Returns the issuer's certificate: given, in the chain, among the roots, or fetched.
-async fn find_issuer(
-    transport: &Transport,
-    request: &CheckRequest,
-    leaf: &[u8],
-    subject: &Subject,
-) -> Option<Vec<u8>> {
+async fn find_issuer(transport: &Transport, request: &CheckRequest, leaf: &[u8], subject: &Subject) -> Option<Vec<u8>> {
     let roots: &[_] = match &request.roots {
         Trust::Roots(roots) => roots,
         Trust::System => &[],
@@ -144,7 +161,9 @@ async fn find_issuer(
     }
     for url in &subject.issuer_urls {
         let fetch = Request::get(url).body_max(ISSUER_OCTETS_MAX);
-        let Ok(response) = transport.fetch(fetch).await else { continue };
+        let Ok(response) = transport.fetch(fetch).await else {
+            continue;
+        };
         // What is fetched counts only if the certificate was really signed by it.
         let mut fetched = certificates_in(&response.body).into_iter();
         if let Some(found) = fetched.find(|candidate| signature::is_issued_by(leaf, candidate)) {
@@ -155,7 +174,11 @@ async fn find_issuer(
 }
 
 /// Why a status answer is not current, if it is not (RFC 9919 section 5, RFC 5280 section 6.3.3).
-fn staleness(this_update: Timestamp, next_update: Option<Timestamp>, now: Timestamp) -> std::result::Result<(), String> {
+fn staleness(
+    this_update: Timestamp,
+    next_update: Option<Timestamp>,
+    now: Timestamp,
+) -> std::result::Result<(), String> {
     let Some(next_update) = next_update else {
         return Err("it does not say when the next one comes (nextUpdate)".into());
     };

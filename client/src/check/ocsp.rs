@@ -3,7 +3,7 @@
 use base64::Engine;
 use const_oid::db::rfc5912::ID_SHA_256;
 use const_oid::db::rfc6960::{ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE};
-use der::asn1::{Null, ObjectIdentifier, OctetString};
+use der::asn1::{Null, OctetString};
 use der::{Decode, Encode, Reader, SliceReader};
 use jiff::Timestamp;
 use x509_cert::ext::Extension;
@@ -44,7 +44,12 @@ pub(super) struct Question<'a> {
 }
 
 /// Asks the responders in turn until one gives an answer that counts.
-pub(super) async fn ask(transport: &Transport, question: &Question<'_>, urls: &[String], now: Timestamp) -> StatusReport {
+pub(super) async fn ask(
+    transport: &Transport,
+    question: &Question<'_>,
+    urls: &[String],
+    now: Timestamp,
+) -> StatusReport {
     let mut last = None;
     for url in urls {
         let report = match ask_one(transport, question, url, now).await {
@@ -108,7 +113,10 @@ fn certificate_id(question: &Question<'_>) -> Result<CertId, String> {
     let length = u8::try_from(serial.len()).ok().filter(|length| *length < 0x80);
     let integer = [&[0x02, length.ok_or("its serial number is too long")?], serial].concat();
     Ok(CertId {
-        hash_algorithm: AlgorithmIdentifierOwned { oid: ID_SHA_256, parameters: Some(Null.into()) },
+        hash_algorithm: AlgorithmIdentifierOwned {
+            oid: ID_SHA_256,
+            parameters: Some(Null.into()),
+        },
         issuer_name_hash: sha256(issuer.subject().as_raw())?,
         issuer_key_hash: sha256(&issuer.public_key().subject_public_key.data)?,
         serial_number: SerialNumber::from_der(&integer).map_err(|e| e.to_string())?,
@@ -119,16 +127,27 @@ fn certificate_id(question: &Question<'_>) -> Result<CertId, String> {
 fn request(id: &CertId, nonce: Option<&[u8]>) -> der::Result<Vec<u8>> {
     let extension = |nonce: &[u8]| {
         let value = OctetString::new(OctetString::new(nonce)?.to_der()?)?;
-        Ok::<_, der::Error>(Extension { extn_id: ID_PKIX_OCSP_NONCE, critical: false, extn_value: value })
+        Ok::<_, der::Error>(Extension {
+            extn_id: ID_PKIX_OCSP_NONCE,
+            critical: false,
+            extn_value: value,
+        })
     };
-    let item = OcspRequestItem { req_cert: id.clone(), single_request_extensions: None };
+    let item = OcspRequestItem {
+        req_cert: id.clone(),
+        single_request_extensions: None,
+    };
     let tbs_request = TbsRequest {
         version: Version::default(),
         requestor_name: None,
         request_list: vec![item],
         request_extensions: nonce.map(extension).transpose()?.map(|e| vec![e]),
     };
-    OcspRequest { tbs_request, optional_signature: None }.to_der()
+    OcspRequest {
+        tbs_request,
+        optional_signature: None,
+    }
+    .to_der()
 }
 
 /// Decides what an answer says, or why it does not count.
@@ -206,9 +225,15 @@ fn is_same(one: &CertId, other: &CertId) -> bool {
 /// Refuses critical extensions that are not understood (RFC 6960 section 4.4).
 fn require_known_extensions(extensions: Option<&[Extension]>) -> Result<(), String> {
     let known = [ID_PKIX_OCSP_NONCE];
-    let mut unknown = extensions.into_iter().flatten().filter(|e| e.critical && !known.contains(&e.extn_id));
+    let mut unknown = extensions
+        .into_iter()
+        .flatten()
+        .filter(|e| e.critical && !known.contains(&e.extn_id));
     match unknown.next() {
-        Some(extension) => Err(format!("the answer has an unknown critical extension {}", extension.extn_id)),
+        Some(extension) => Err(format!(
+            "the answer has an unknown critical extension {}",
+            extension.extn_id
+        )),
         None => Ok(()),
     }
 }
@@ -237,7 +262,9 @@ fn verify_signer(
     }
     for certificate in basic.certs.iter().flatten() {
         let der = certificate.to_der().map_err(|e| e.to_string())?;
-        let Ok((_, delegated)) = X509Certificate::from_der(&der) else { continue };
+        let Ok((_, delegated)) = X509Certificate::from_der(&der) else {
+            continue;
+        };
         if !is_responder(responder, &delegated) {
             continue;
         }
@@ -250,9 +277,7 @@ fn verify_signer(
 
 fn is_responder(responder: &ResponderId, certificate: &X509Certificate<'_>) -> bool {
     match responder {
-        ResponderId::ByName(name) => {
-            name.to_der().is_ok_and(|name| name == certificate.subject().as_raw())
-        }
+        ResponderId::ByName(name) => name.to_der().is_ok_and(|name| name == certificate.subject().as_raw()),
         ResponderId::ByKey(hash) => {
             let key = &certificate.public_key().subject_public_key.data;
             // The digest only names the key; nothing rests on its strength.
@@ -262,7 +287,11 @@ fn is_responder(responder: &ResponderId, certificate: &X509Certificate<'_>) -> b
     }
 }
 
-fn require_delegated(delegated: &X509Certificate<'_>, issuer: &X509Certificate<'_>, now: Timestamp) -> Result<(), String> {
+fn require_delegated(
+    delegated: &X509Certificate<'_>,
+    issuer: &X509Certificate<'_>,
+    now: Timestamp,
+) -> Result<(), String> {
     if !signature::is_signed_by(delegated, issuer) {
         return Err("the responder's certificate is not issued by the certificate's own CA".into());
     }
@@ -271,10 +300,13 @@ fn require_delegated(delegated: &X509Certificate<'_>, issuer: &X509Certificate<'
     if seconds < validity.not_before.timestamp() || seconds > validity.not_after.timestamp() {
         return Err("the responder's certificate is not valid now".into());
     }
-    let may_sign = delegated.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.ocsp_signing);
+    let may_sign = delegated
+        .extended_key_usage()
+        .ok()
+        .flatten()
+        .is_some_and(|usage| usage.value.ocsp_signing);
     if !may_sign {
-        let oid = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
-        return Err(format!("the responder's certificate is not for signing OCSP answers ({oid})"));
+        return Err("the responder's certificate is not for signing OCSP answers (id-kp-OCSPSigning)".into());
     }
     Ok(())
 }
@@ -293,5 +325,6 @@ fn verify_answer(raw: &[u8], signer: &X509Certificate<'_>) -> Result<(), String>
     let (signed, rest) = signed;
     let (rest, algorithm) = x509_parser::x509::AlgorithmIdentifier::from_der(rest).map_err(|e| e.to_string())?;
     let (_, value) = x509_parser::asn1_rs::BitString::from_der(rest).map_err(|e| e.to_string())?;
-    signature::verify(signer.public_key(), &algorithm, &value, signed).map_err(|why| format!("the answer does not count: {why}"))
+    signature::verify(signer.public_key(), &algorithm, &value, signed)
+        .map_err(|why| format!("the answer does not count: {why}"))
 }

@@ -18,12 +18,18 @@ pub struct Finding {
 impl Finding {
     /// It is in order.
     pub(super) fn ok(detail: impl Into<String>) -> Self {
-        Self { ok: true, detail: detail.into() }
+        Self {
+            ok: true,
+            detail: detail.into(),
+        }
     }
 
     /// It is not.
     pub(super) fn failed(detail: impl Into<String>) -> Self {
-        Self { ok: false, detail: detail.into() }
+        Self {
+            ok: false,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -178,7 +184,8 @@ impl Report {
         let unchecked = sources.is_empty() && !self.notes.is_empty();
         self.passed = self.validity.ok && self.chain.ok && good && !unchecked;
         if sources.is_empty() && !unchecked {
-            self.notes.push("the certificate names no source of revocation information".into());
+            self.notes
+                .push("the certificate names no source of revocation information".into());
         }
         if let [a, b] = sources.as_slice()
             && let (RevocationStatus::Revoked { reason: one, .. }, RevocationStatus::Revoked { reason: other, .. }) =
@@ -216,11 +223,23 @@ impl Report {
             source.as_ref().map(|source| format!("{name}: {}", source.line()))
         };
         let mut lines = vec![
-            format!("subject:  {}", if self.subject.is_empty() { "(empty)" } else { &self.subject }),
+            format!(
+                "subject:  {}",
+                if self.subject.is_empty() {
+                    "(empty)"
+                } else {
+                    &self.subject
+                }
+            ),
             format!("names:    {}", self.names.join(", ")),
             format!("issuer:   {}", self.issuer),
             format!("serial:   {}", self.serial),
-            format!("validity: {}, {} ({} days left)", mark(&self.validity), self.validity.detail, self.days_left),
+            format!(
+                "validity: {}, {} ({} days left)",
+                mark(&self.validity),
+                self.validity.detail,
+                self.days_left
+            ),
             format!("chain:    {}, {}", mark(&self.chain), self.chain.detail),
         ];
         lines.extend(source("OCSP", &self.ocsp).map(|line| line.replacen("OCSP: ", "OCSP:     ", 1)));

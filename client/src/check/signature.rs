@@ -33,7 +33,10 @@ pub(super) fn verify(
     signed: &[u8],
 ) -> Result<(), String> {
     if !ALGORITHMS.contains(&algorithm.algorithm) {
-        return Err(format!("its signature algorithm {} does not count", algorithm.algorithm));
+        return Err(format!(
+            "its signature algorithm {} does not count",
+            algorithm.algorithm
+        ));
     }
     if let Ok(PublicKey::RSA(rsa)) = key.parsed()
         && rsa.key_size() < RSA_BITS_MIN
@@ -45,9 +48,10 @@ pub(super) fn verify(
 
 /// Tells whether a certificate (DER) names another one (DER) as its issuer and was signed by it.
 pub(super) fn is_issued_by(certificate: &[u8], issuer: &[u8]) -> bool {
-    let (Ok((_, certificate)), Ok((_, issuer))) =
-        (X509Certificate::from_der(certificate), X509Certificate::from_der(issuer))
-    else {
+    let (Ok((_, certificate)), Ok((_, issuer))) = (
+        X509Certificate::from_der(certificate),
+        X509Certificate::from_der(issuer),
+    ) else {
         return false;
     };
     is_signed_by(&certificate, &issuer)
