@@ -20,7 +20,10 @@ pub struct Chain {
 
 impl Chain {
     /// The chain before its first record.
-    pub const START: Self = Self { sequence: 0, hash: [0; 32] };
+    pub const START: Self = Self {
+        sequence: 0,
+        hash: [0; 32],
+    };
 
     /// Returns where the chain stands after the event whose canonical JSON is given.
     #[must_use]
@@ -62,14 +65,22 @@ pub enum Break {
 ///
 /// # Errors
 /// The first place at which the chain is broken.
-pub fn verify<'a>(from: Chain, records: impl IntoIterator<Item = &'a AuditRecord>) -> Result<Chain, Break> {
+pub fn verify<'a>(
+    from: Chain,
+    records: impl IntoIterator<Item = &'a AuditRecord>,
+) -> Result<Chain, Break> {
     records.into_iter().try_fold(from, |chain, record| {
         let next = chain.extended(&canonical(&record.event));
         if record.sequence != next.sequence {
-            return Err(Break::Sequence { expected: next.sequence, found: record.sequence });
+            return Err(Break::Sequence {
+                expected: next.sequence,
+                found: record.sequence,
+            });
         }
         if record.hash != next.hash {
-            return Err(Break::Hash { sequence: record.sequence });
+            return Err(Break::Hash {
+                sequence: record.sequence,
+            });
         }
         Ok(next)
     })
@@ -79,7 +90,8 @@ pub fn verify<'a>(from: Chain, records: impl IntoIterator<Item = &'a AuditRecord
 ///
 /// A number with a fraction is written as text: not every such number survives being read back.
 pub fn canonical(event: &AuditEvent) -> Vec<u8> {
-    let value = serde_json::to_value(event).expect("invariant: an event's members all have text names");
+    let value =
+        serde_json::to_value(event).expect("invariant: an event's members all have text names");
     let mut out = String::new();
     write_value(&value, &mut out);
     out.into_bytes()
@@ -151,7 +163,11 @@ mod tests {
             .map(|n| {
                 let event = event(&format!("key {n}"), json!({ "b": n, "a": [null, true] }));
                 chain = chain.extended(&canonical(&event));
-                AuditRecord { sequence: chain.sequence, event, hash: chain.hash }
+                AuditRecord {
+                    sequence: chain.sequence,
+                    event,
+                    hash: chain.hash,
+                }
             })
             .collect()
     }
@@ -180,19 +196,42 @@ mod tests {
         let whole = verify(Chain::START, &records).unwrap();
         let part = verify(Chain::START, &records[..2]).unwrap();
         assert_eq!(verify(part, &records[2..]), Ok(whole));
-        assert_eq!(whole, Chain { sequence: 5, hash: records[4].hash });
+        assert_eq!(
+            whole,
+            Chain {
+                sequence: 5,
+                hash: records[4].hash
+            }
+        );
     }
 
     #[test]
     fn finds_what_was_altered_removed_or_reordered() {
-        check(|log| log[2].event.subject.push('!'), Break::Hash { sequence: 3 });
+        check(
+            |log| log[2].event.subject.push('!'),
+            Break::Hash { sequence: 3 },
+        );
         check(|log| log[2].hash[0] ^= 1, Break::Hash { sequence: 3 });
-        check(|log| drop(log.remove(1)), Break::Sequence { expected: 2, found: 3 });
-        check(|log| log.swap(1, 2), Break::Sequence { expected: 2, found: 3 });
+        check(
+            |log| drop(log.remove(1)),
+            Break::Sequence {
+                expected: 2,
+                found: 3,
+            },
+        );
+        check(
+            |log| log.swap(1, 2),
+            Break::Sequence {
+                expected: 2,
+                found: 3,
+            },
+        );
         check(
             |log| {
                 log.remove(1);
-                log.iter_mut().enumerate().for_each(|(n, record)| record.sequence = n as u64 + 1);
+                log.iter_mut()
+                    .enumerate()
+                    .for_each(|(n, record)| record.sequence = n as u64 + 1);
             },
             Break::Hash { sequence: 2 },
         );

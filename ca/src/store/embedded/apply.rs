@@ -6,8 +6,8 @@ use super::rows::{self, Sql};
 use crate::{
     audit::{self, Chain},
     model::{
-        Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey,
-        Order, Serial, Version,
+        Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord,
+        ExternalKey, Order, Serial, Version,
     },
     store::{Batch, Change, Unique},
 };
@@ -25,15 +25,23 @@ impl Ledger {
     /// Reads where the store stands.
     pub fn read(connection: &Connection) -> Sql<Self> {
         let chain = connection
-            .query_row("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1", [], |row| {
-                Ok(Chain { sequence: rows::number(row, 0)?, hash: row.get(1)? })
-            })
+            .query_row(
+                "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1",
+                [],
+                |row| {
+                    Ok(Chain {
+                        sequence: rows::number(row, 0)?,
+                        hash: row.get(1)?,
+                    })
+                },
+            )
             .optional()?
             .unwrap_or(Chain::START);
-        let position =
-            connection.query_row("SELECT value FROM counter WHERE name = 'status_position'", [], |row| {
-                rows::number(row, 0)
-            })?;
+        let position = connection.query_row(
+            "SELECT value FROM counter WHERE name = 'status_position'",
+            [],
+            |row| rows::number(row, 0),
+        )?;
         Ok(Self { chain, position })
     }
 }
@@ -62,8 +70,14 @@ impl From<rusqlite::Error> for Refusal {
 }
 
 /// Applies a batch, or changes nothing.
-pub(super) fn apply(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
-    in_savepoint(connection, ledger, |ledger| apply_all(connection, ledger, batch))
+pub(super) fn apply(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    batch: &Batch,
+) -> Result<(), Refusal> {
+    in_savepoint(connection, ledger, |ledger| {
+        apply_all(connection, ledger, batch)
+    })
 }
 
 /// Does something inside the group's transaction so that its failure leaves the rest of the group alone.
@@ -104,14 +118,22 @@ fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Res
         let sql = "UPDATE counter SET value = ?1 WHERE name = 'status_position'";
         run(connection, sql, params![rows::count(ledger.position)])?;
     }
-    batch.events.iter().try_for_each(|event| record(connection, ledger, event))
+    batch
+        .events
+        .iter()
+        .try_for_each(|event| record(connection, ledger, event))
 }
 
 /// Appends an event to the audit log.
-pub(super) fn record(connection: &Connection, ledger: &mut Ledger, event: &AuditEvent) -> Result<(), Refusal> {
+pub(super) fn record(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    event: &AuditEvent,
+) -> Result<(), Refusal> {
     let canonical = audit::canonical(event);
     let next = ledger.chain.extended(&canonical);
-    let text = String::from_utf8(canonical).map_err(|_| Refusal::Forbidden("an event that is no text"))?;
+    let text =
+        String::from_utf8(canonical).map_err(|_| Refusal::Forbidden("an event that is no text"))?;
     run(
         connection,
         "INSERT INTO audit (sequence, hash, event) VALUES (?1, ?2, ?3)",
@@ -134,11 +156,18 @@ fn insert(
     same_key: Unique,
     same_other: Unique,
 ) -> Result<(), Refusal> {
-    run(connection, sql, params).map(drop).map_err(|error| duplicate(error, same_key, same_other))
+    run(connection, sql, params)
+        .map(drop)
+        .map_err(|error| duplicate(error, same_key, same_other))
 }
 
 /// Replaces a record; no touched row means that its version is another one by now.
-fn replace(connection: &Connection, sql: &str, params: impl Params, same_other: Unique) -> Result<(), Refusal> {
+fn replace(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    same_other: Unique,
+) -> Result<(), Refusal> {
     match run(connection, sql, params) {
         Ok(0) => Err(Refusal::Conflict),
         Ok(_) => Ok(()),
@@ -148,15 +177,22 @@ fn replace(connection: &Connection, sql: &str, params: impl Params, same_other: 
 
 fn duplicate(error: rusqlite::Error, same_key: Unique, same_other: Unique) -> Refusal {
     match error.sqlite_error().map(|e| (e.code, e.extended_code)) {
-        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_PRIMARYKEY)) => Refusal::Duplicate(same_key),
-        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_UNIQUE)) => Refusal::Duplicate(same_other),
+        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_PRIMARYKEY)) => {
+            Refusal::Duplicate(same_key)
+        }
+        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_UNIQUE)) => {
+            Refusal::Duplicate(same_other)
+        }
         _ => Refusal::Engine(error),
     }
 }
 
 fn write_account(connection: &Connection, account: &Account) -> Result<(), Refusal> {
     let was = account.version;
-    let account = Account { version: was.next(), ..account.clone() };
+    let account = Account {
+        version: was.next(),
+        ..account.clone()
+    };
     let (id, version) = (account.id.as_bytes(), rows::count(account.version.0));
     let (thumbprint, body) = (account.thumbprint.as_bytes(), rows::to_body(&account)?);
     if was == Version::NEW {
@@ -184,7 +220,15 @@ fn write_external_key(connection: &Connection, key: &ExternalKey) -> Result<(), 
             connection,
             "INSERT INTO external_key (kid, version, hmac, label, created, account, disabled)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![key.kid, version, *key.hmac, key.label, rows::micros(key.created), account, key.disabled],
+            params![
+                key.kid,
+                version,
+                *key.hmac,
+                key.label,
+                rows::micros(key.created),
+                account,
+                key.disabled
+            ],
             Unique::ExternalKey,
             Unique::ExternalKey,
         );
@@ -193,14 +237,25 @@ fn write_external_key(connection: &Connection, key: &ExternalKey) -> Result<(), 
         connection,
         "UPDATE external_key SET version = ?2, hmac = ?3, label = ?4, account = ?5, disabled = ?6
          WHERE kid = ?1 AND version = ?7",
-        params![key.kid, version, *key.hmac, key.label, account, key.disabled, rows::count(key.version.0)],
+        params![
+            key.kid,
+            version,
+            *key.hmac,
+            key.label,
+            account,
+            key.disabled,
+            rows::count(key.version.0)
+        ],
         Unique::ExternalKey,
     )
 }
 
 fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
     let was = order.version;
-    let order = Order { version: was.next(), ..order.clone() };
+    let order = Order {
+        version: was.next(),
+        ..order.clone()
+    };
     let (id, version) = (order.id.as_bytes(), rows::count(order.version.0));
     let (expires, progress) = (rows::micros(order.expires), order.progress.as_str());
     let body = rows::to_body(&order)?;
@@ -217,7 +272,15 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
         connection,
         "INSERT INTO orders (id, version, account, created, expires, progress, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![id, version, order.account.as_bytes(), rows::micros(order.created), expires, progress, body],
+        params![
+            id,
+            version,
+            order.account.as_bytes(),
+            rows::micros(order.created),
+            expires,
+            progress,
+            body
+        ],
         Unique::Identity,
         Unique::Identity,
     )?;
@@ -232,12 +295,24 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn write_authorization(connection: &Connection, authorization: &Authorization) -> Result<(), Refusal> {
+fn write_authorization(
+    connection: &Connection,
+    authorization: &Authorization,
+) -> Result<(), Refusal> {
     let was = authorization.version;
-    let authorization = Authorization { version: was.next(), ..authorization.clone() };
-    let (id, version) = (authorization.id.as_bytes(), rows::count(authorization.version.0));
+    let authorization = Authorization {
+        version: was.next(),
+        ..authorization.clone()
+    };
+    let (id, version) = (
+        authorization.id.as_bytes(),
+        rows::count(authorization.version.0),
+    );
     let status = rows::authorization_status(authorization.status);
-    let (expires, due) = (rows::micros(authorization.expires), authorization.due().map(rows::micros));
+    let (expires, due) = (
+        rows::micros(authorization.expires),
+        authorization.due().map(rows::micros),
+    );
     let body = rows::to_body(&authorization)?;
     if was != Version::NEW {
         return replace(
@@ -280,12 +355,16 @@ fn write_certificate(
     let told = told_status(connection, certificate.serial)?;
     match (told, &certificate.state) {
         (None, CertificateState::Intended | CertificateState::Void) => Ok(()),
-        (Some(_), CertificateState::Intended | CertificateState::Void) => {
-            Err(Refusal::Forbidden("a certificate that was signed cannot become one that was not"))
-        }
+        (Some(_), CertificateState::Intended | CertificateState::Void) => Err(Refusal::Forbidden(
+            "a certificate that was signed cannot become one that was not",
+        )),
         (told, CertificateState::Issued { .. } | CertificateState::Revoked { .. }) => {
             let now = rows::revocation_columns(certificate.revocation());
-            if told == Some(now) { Ok(()) } else { tell_status(connection, ledger, certificate, now) }
+            if told == Some(now) {
+                Ok(())
+            } else {
+                tell_status(connection, ledger, certificate, now)
+            }
         }
     }
 }
@@ -324,7 +403,8 @@ fn insert_certificate(connection: &Connection, certificate: &Certificate) -> Res
         Unique::Serial,
         Unique::Serial,
     )?;
-    let names: std::collections::BTreeSet<String> = certificate.names.iter().map(rows::name).collect();
+    let names: std::collections::BTreeSet<String> =
+        certificate.names.iter().map(rows::name).collect();
     for name in names {
         run(
             connection,
@@ -362,8 +442,12 @@ fn replace_certificate(connection: &Connection, certificate: &Certificate) -> Re
 /// Returns what the status feed last told about a serial, if anything.
 fn told_status(connection: &Connection, serial: Serial) -> Sql<Option<rows::RevocationColumns>> {
     connection
-        .prepare_cached("SELECT revoked_at, revoked_reason, revoked_since FROM status_feed WHERE serial = ?1")?
-        .query_row([serial.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached(
+            "SELECT revoked_at, revoked_reason, revoked_since FROM status_feed WHERE serial = ?1",
+        )?
+        .query_row([serial.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()
 }
 
@@ -375,7 +459,11 @@ fn tell_status(
     (revoked_at, reason, since): rows::RevocationColumns,
 ) -> Result<(), Refusal> {
     ledger.position += 1;
-    run(connection, "DELETE FROM status_feed WHERE serial = ?1", [certificate.serial.as_bytes()])?;
+    run(
+        connection,
+        "DELETE FROM status_feed WHERE serial = ?1",
+        [certificate.serial.as_bytes()],
+    )?;
     run(
         connection,
         "INSERT INTO status_feed (position, issuer, serial, not_after, revoked_at, revoked_reason, revoked_since)
@@ -423,6 +511,9 @@ fn write_crl(connection: &Connection, crl: &CrlRecord) -> Result<(), Refusal> {
             crl.der
         ],
     )?;
-    if written == 0 { Err(Refusal::Duplicate(Unique::CrlNumber)) } else { Ok(()) }
+    if written == 0 {
+        Err(Refusal::Duplicate(Unique::CrlNumber))
+    } else {
+        Ok(())
+    }
 }
-

@@ -50,7 +50,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
     )?;
     check(&source, from)?;
     write(&source, to)?;
-    let renewed = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(OpenError::from);
+    let renewed =
+        Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(OpenError::from);
     renewed.and_then(|mut connection| {
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::migrate(&mut connection)?;
@@ -59,12 +60,18 @@ pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
 }
 
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
-    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    let damaged = |what: String| OpenError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
+    let verdict: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(damaged(verdict));
     }
-    let is_store = connection.query_row("SELECT count(*) FROM schema_version", [], |row| row.get::<_, i64>(0));
+    let is_store = connection.query_row("SELECT count(*) FROM schema_version", [], |row| {
+        row.get::<_, i64>(0)
+    });
     match is_store {
         Ok(1) => Ok(()),
         _ => Err(damaged("it is no store of this program".into())),
@@ -80,7 +87,9 @@ fn copy(from: &Connection, partial: &Path) -> Result<(), OpenError> {
     let mut target = Connection::open_with_flags(partial, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let backup = Backup::new(from, &mut target)?;
     if backup.step(ALL_PAGES)? != StepResult::Done {
-        return Err(OpenError::Io(io::Error::other("the copy could not be finished")));
+        return Err(OpenError::Io(io::Error::other(
+            "the copy could not be finished",
+        )));
     }
     drop(backup);
     // One file and no log beside it: what an operator carries away is whole.
@@ -92,12 +101,20 @@ fn copy(from: &Connection, partial: &Path) -> Result<(), OpenError> {
 
 /// Makes an empty file that only its owner can read, where there is none.
 pub(super) fn reserve(path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.sync_all()
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?
+        .sync_all()
 }
 
 /// Makes a folder's entries durable.
 pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 

@@ -38,10 +38,12 @@ pub use backup::restore;
 use readers::Readers;
 use writer::{Request, Writer};
 
-use super::{Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store};
+use super::{
+    Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store,
+};
 use crate::model::{
-    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord,
-    ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
+    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate,
+    CrlRecord, ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
 };
 
 /// A store that cannot be opened, copied or restored.
@@ -109,7 +111,9 @@ impl SqliteStore {
         schema::migrate(&mut connection)?;
         // The names of new files are durable only when their folder is.
         backup::sync_folder_of(path)?;
-        Self::start(connection, Some(lock), |_| Readers::of_file(path.to_owned()))
+        Self::start(connection, Some(lock), |_| {
+            Readers::of_file(path.to_owned())
+        })
     }
 
     /// Opens a store that is gone when it is dropped: for tests, and for measuring without a disk.
@@ -130,17 +134,29 @@ impl SqliteStore {
         let (queue, requests) = mpsc::channel(writer::QUEUE_LENGTH_MAX);
         let changed = Arc::new(watch::Sender::new(0));
         let writer = Writer::start(connection, requests, Arc::clone(&changed))?;
-        Ok(Self { readers: readers(&queue), queue: Some(queue), changed, writer: Some(writer), _lock: lock })
+        Ok(Self {
+            readers: readers(&queue),
+            queue: Some(queue),
+            changed,
+            writer: Some(writer),
+            _lock: lock,
+        })
     }
 
     async fn request<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, CommitError>>) -> Request,
     ) -> Result<T, CommitError> {
-        let stopped = |in_doubt| CommitError::Failed { message: "the store's writer has stopped".into(), in_doubt };
+        let stopped = |in_doubt| CommitError::Failed {
+            message: "the store's writer has stopped".into(),
+            in_doubt,
+        };
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(|| stopped(false))?;
-        queue.send(request(answer)).await.map_err(|_| stopped(false))?;
+        queue
+            .send(request(answer))
+            .await
+            .map_err(|_| stopped(false))?;
         // A writer that stops before it answers may have committed.
         answered.await.map_err(|_| stopped(true))?
     }
@@ -149,7 +165,12 @@ impl SqliteStore {
 /// Takes the lock that keeps a second process out; the file stays, since removing it would let two in.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let lock_path = backup::with_suffix(path, ".lock");
-    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&lock_path)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
@@ -187,8 +208,13 @@ impl Store for SqliteStore {
         self.readers.read(move |c| reads::account(c, id)).await
     }
 
-    async fn account_by_thumbprint(&self, thumbprint: Thumbprint) -> Result<Option<Account>, ReadError> {
-        self.readers.read(move |c| reads::account_by_thumbprint(c, thumbprint)).await
+    async fn account_by_thumbprint(
+        &self,
+        thumbprint: Thumbprint,
+    ) -> Result<Option<Account>, ReadError> {
+        self.readers
+            .read(move |c| reads::account_by_thumbprint(c, thumbprint))
+            .await
     }
 
     async fn accounts(&self, page: Page<AccountId>) -> Result<Vec<Account>, ReadError> {
@@ -197,28 +223,46 @@ impl Store for SqliteStore {
 
     async fn external_key(&self, kid: &str) -> Result<Option<ExternalKey>, ReadError> {
         let kid = kid.to_owned();
-        self.readers.read(move |c| reads::external_key(c, &kid)).await
+        self.readers
+            .read(move |c| reads::external_key(c, &kid))
+            .await
     }
 
     async fn external_keys(&self, page: Page<String>) -> Result<Vec<ExternalKey>, ReadError> {
-        self.readers.read(move |c| reads::external_keys(c, &page)).await
+        self.readers
+            .read(move |c| reads::external_keys(c, &page))
+            .await
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<OrderView>, ReadError> {
         self.readers.read(move |c| reads::order(c, id)).await
     }
 
-    async fn orders_of(&self, account: AccountId, page: Page<OrderId>) -> Result<Vec<OrderView>, ReadError> {
-        self.readers.read(move |c| reads::orders_of(c, account, &page)).await
+    async fn orders_of(
+        &self,
+        account: AccountId,
+        page: Page<OrderId>,
+    ) -> Result<Vec<OrderView>, ReadError> {
+        self.readers
+            .read(move |c| reads::orders_of(c, account, &page))
+            .await
     }
 
-    async fn orders(&self, progress: Option<&str>, page: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
+    async fn orders(
+        &self,
+        progress: Option<&str>,
+        page: Page<OrderId>,
+    ) -> Result<Vec<Order>, ReadError> {
         let progress = progress.map(str::to_owned);
-        self.readers.read(move |c| reads::orders(c, progress.as_deref(), &page)).await
+        self.readers
+            .read(move |c| reads::orders(c, progress.as_deref(), &page))
+            .await
     }
 
     async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError> {
-        self.readers.read(move |c| reads::authorization(c, id)).await
+        self.readers
+            .read(move |c| reads::authorization(c, id))
+            .await
     }
 
     async fn valid_authorization(
@@ -229,7 +273,9 @@ impl Store for SqliteStore {
     ) -> Result<Option<Authorization>, ReadError> {
         let name = name.clone();
         let status = AuthorizationStatus::Valid;
-        self.readers.read(move |c| reads::authorization_for(c, account, &name, status, at)).await
+        self.readers
+            .read(move |c| reads::authorization_for(c, account, &name, status, at))
+            .await
     }
 
     async fn pending_authorization(
@@ -240,7 +286,9 @@ impl Store for SqliteStore {
     ) -> Result<Option<Authorization>, ReadError> {
         let name = name.clone();
         let status = AuthorizationStatus::Pending;
-        self.readers.read(move |c| reads::authorization_for(c, account, &name, status, at)).await
+        self.readers
+            .read(move |c| reads::authorization_for(c, account, &name, status, at))
+            .await
     }
 
     async fn authorizations_due(
@@ -248,11 +296,15 @@ impl Store for SqliteStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {
-        self.readers.read(move |c| reads::authorizations_due(c, now, limit)).await
+        self.readers
+            .read(move |c| reads::authorizations_due(c, now, limit))
+            .await
     }
 
     async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError> {
-        self.readers.read(move |c| reads::certificate(c, serial)).await
+        self.readers
+            .read(move |c| reads::certificate(c, serial))
+            .await
     }
 
     async fn certificates(
@@ -261,11 +313,15 @@ impl Store for SqliteStore {
         page: Page<Serial>,
     ) -> Result<Vec<Certificate>, ReadError> {
         let filter = filter.clone();
-        self.readers.read(move |c| reads::certificates(c, &filter, &page)).await
+        self.readers
+            .read(move |c| reads::certificates(c, &filter, &page))
+            .await
     }
 
     async fn certificates_intended(&self, limit: usize) -> Result<Vec<Certificate>, ReadError> {
-        self.readers.read(move |c| reads::certificates_intended(c, limit)).await
+        self.readers
+            .read(move |c| reads::certificates_intended(c, limit))
+            .await
     }
 
     async fn revoked(
@@ -275,15 +331,21 @@ impl Store for SqliteStore {
         page: Page<Serial>,
     ) -> Result<Vec<StatusRecord>, ReadError> {
         let issuer = issuer.clone();
-        self.readers.read(move |c| reads::revoked(c, &issuer, since, &page)).await
+        self.readers
+            .read(move |c| reads::revoked(c, &issuer, since, &page))
+            .await
     }
 
     async fn blocked_key(&self, spki_sha256: [u8; 32]) -> Result<Option<BlockedKey>, ReadError> {
-        self.readers.read(move |c| reads::blocked_key(c, spki_sha256)).await
+        self.readers
+            .read(move |c| reads::blocked_key(c, spki_sha256))
+            .await
     }
 
     async fn blocked_keys(&self, page: Page<[u8; 32]>) -> Result<Vec<BlockedKey>, ReadError> {
-        self.readers.read(move |c| reads::blocked_keys(c, &page)).await
+        self.readers
+            .read(move |c| reads::blocked_keys(c, &page))
+            .await
     }
 
     async fn crl(&self, issuer: &IssuerId) -> Result<Option<CrlRecord>, ReadError> {
@@ -292,7 +354,9 @@ impl Store for SqliteStore {
     }
 
     async fn status_feed(&self, after: u64, limit: usize) -> Result<Vec<StatusRecord>, ReadError> {
-        self.readers.read(move |c| reads::status_feed(c, after, limit)).await
+        self.readers
+            .read(move |c| reads::status_feed(c, after, limit))
+            .await
     }
 
     async fn status_position(&self) -> Result<(u64, [u8; 16]), ReadError> {
@@ -304,11 +368,14 @@ impl Store for SqliteStore {
     }
 
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError> {
-        self.readers.read(move |c| reads::audit(c, after, limit)).await
+        self.readers
+            .read(move |c| reads::audit(c, after, limit))
+            .await
     }
 
     async fn prune(&self, limits: PruneLimits, now: Timestamp) -> Result<Pruned, CommitError> {
-        self.request(|answer| Request::Prune(limits, now, answer)).await
+        self.request(|answer| Request::Prune(limits, now, answer))
+            .await
     }
 
     async fn backup(&self, to: &Path) -> Result<(), ReadError> {

@@ -35,7 +35,11 @@ impl Readers {
     /// Makes readers of a file; connections are opened as they are needed.
     pub fn of_file(path: PathBuf) -> Self {
         let permits = Arc::new(Semaphore::new(READERS_MAX));
-        Self::Pool(Arc::new(Pool { path, permits, idle: Mutex::default() }))
+        Self::Pool(Arc::new(Pool {
+            path,
+            permits,
+            idle: Mutex::default(),
+        }))
     }
 
     /// Runs a read in one snapshot.
@@ -43,7 +47,8 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
     ) -> Result<T, ReadError> {
-        self.run(|connection| snapshot(connection, read).map_err(failed)).await
+        self.run(|connection| snapshot(connection, read).map_err(failed))
+            .await
     }
 
     /// Runs a copy, which takes care of its own snapshot.
@@ -51,7 +56,8 @@ impl Readers {
         &self,
         copy: impl FnOnce(&Connection) -> Result<(), OpenError> + Send + 'static,
     ) -> Result<(), ReadError> {
-        self.run(|connection| copy(connection).map_err(|error| ReadError(error.to_string()))).await
+        self.run(|connection| copy(connection).map_err(|error| ReadError(error.to_string())))
+            .await
     }
 
     async fn run<T: Send + 'static>(
@@ -78,7 +84,10 @@ impl Pool {
         self: &Arc<Self>,
         act: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| gone())?;
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| gone())?;
         let pool = Arc::clone(self);
         let running = tokio::task::spawn_blocking(move || {
             let connection = match pool.take() {
@@ -93,21 +102,32 @@ impl Pool {
             drop(permit);
             result
         });
-        running.await.map_err(|error| ReadError(error.to_string()))?
+        running
+            .await
+            .map_err(|error| ReadError(error.to_string()))?
     }
 
     fn take(&self) -> Option<Connection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
     }
 
     fn put_back(&self, connection: Connection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
     }
 
     /// Closes the connections that wait, so that the last one to close can tidy the log away.
     pub fn close(&self) {
         self.permits.close();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

@@ -146,8 +146,10 @@ pub(super) const IDENTITY: &str = "identity";
 /// Brings the tables to the present version, in one transaction; a new store also gets its identity.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let known = STEPS.len() as i64;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    transaction.execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")?;
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction
+        .execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")?;
     let found: i64 = transaction
         .query_row("SELECT version FROM schema_version", [], |row| row.get(0))
         .optional()?
@@ -174,13 +176,17 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 
 /// Gives the store a new identity, so that whoever followed another history of it begins anew.
 pub(super) fn renew_identity(connection: &Connection) -> Result<(), OpenError> {
-    connection.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![IDENTITY, new_identity()?])?;
+    connection.execute(
+        "UPDATE meta SET value = ?2 WHERE name = ?1",
+        params![IDENTITY, new_identity()?],
+    )?;
     Ok(())
 }
 
 fn new_identity() -> Result<[u8; 16], OpenError> {
     let mut identity = [0; 16];
-    getrandom::fill(&mut identity).map_err(|error| OpenError::Io(std::io::Error::other(error.to_string())))?;
+    getrandom::fill(&mut identity)
+        .map_err(|error| OpenError::Io(std::io::Error::other(error.to_string())))?;
     Ok(identity)
 }
 
@@ -193,7 +199,12 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         let identity = |c: &Connection| -> Vec<u8> {
-            c.query_row("SELECT value FROM meta WHERE name = ?1", [IDENTITY], |row| row.get(0)).unwrap()
+            c.query_row(
+                "SELECT value FROM meta WHERE name = ?1",
+                [IDENTITY],
+                |row| row.get(0),
+            )
+            .unwrap()
         };
         let before = identity(&connection);
         migrate(&mut connection).unwrap();
@@ -206,7 +217,12 @@ mod tests {
     fn refuses_a_store_of_a_later_version() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
-        connection.execute("UPDATE schema_version SET version = version + 1", []).unwrap();
-        assert!(matches!(migrate(&mut connection), Err(OpenError::Newer { .. })));
+        connection
+            .execute("UPDATE schema_version SET version = version + 1", [])
+            .unwrap();
+        assert!(matches!(
+            migrate(&mut connection),
+            Err(OpenError::Newer { .. })
+        ));
     }
 }
