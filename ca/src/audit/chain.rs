@@ -65,10 +65,7 @@ pub enum Break {
 ///
 /// # Errors
 /// The first place at which the chain is broken.
-pub fn verify<'a>(
-    from: Chain,
-    records: impl IntoIterator<Item = &'a AuditRecord>,
-) -> Result<Chain, Break> {
+pub fn verify<'a>(from: Chain, records: impl IntoIterator<Item = &'a AuditRecord>) -> Result<Chain, Break> {
     records.into_iter().try_fold(from, |chain, record| {
         let next = chain.extended(&canonical(&record.event));
         if record.sequence != next.sequence {
@@ -90,8 +87,7 @@ pub fn verify<'a>(
 ///
 /// A number with a fraction is written as text: not every such number survives being read back.
 pub fn canonical(event: &AuditEvent) -> Vec<u8> {
-    let value =
-        serde_json::to_value(event).expect("invariant: an event's members all have text names");
+    let value = serde_json::to_value(event).expect("invariant: an event's members all have text names");
     let mut out = String::new();
     write_value(&value, &mut out);
     out.into_bytes()
@@ -207,25 +203,10 @@ mod tests {
 
     #[test]
     fn finds_what_was_altered_removed_or_reordered() {
-        check(
-            |log| log[2].event.subject.push('!'),
-            Break::Hash { sequence: 3 },
-        );
+        check(|log| log[2].event.subject.push('!'), Break::Hash { sequence: 3 });
         check(|log| log[2].hash[0] ^= 1, Break::Hash { sequence: 3 });
-        check(
-            |log| drop(log.remove(1)),
-            Break::Sequence {
-                expected: 2,
-                found: 3,
-            },
-        );
-        check(
-            |log| log.swap(1, 2),
-            Break::Sequence {
-                expected: 2,
-                found: 3,
-            },
-        );
+        check(|log| drop(log.remove(1)), Break::Sequence { expected: 2, found: 3 });
+        check(|log| log.swap(1, 2), Break::Sequence { expected: 2, found: 3 });
         check(
             |log| {
                 log.remove(1);

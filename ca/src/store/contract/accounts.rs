@@ -15,35 +15,19 @@ pub(super) async fn found_by_id_and_key(store: &dyn Store) {
         kid: "k".into(),
         jws: "{}".into(),
     });
-    store
-        .commit(batch(Change::Account(new.clone())))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Account(new.clone()))).await.unwrap();
 
     let expected = Account {
         version: Version(1),
         ..new
     };
+    assert_eq!(store.account(expected.id).await.unwrap().as_ref(), Some(&expected));
     assert_eq!(
-        store.account(expected.id).await.unwrap().as_ref(),
-        Some(&expected)
-    );
-    assert_eq!(
-        store
-            .account_by_thumbprint(expected.thumbprint)
-            .await
-            .unwrap()
-            .as_ref(),
+        store.account_by_thumbprint(expected.thumbprint).await.unwrap().as_ref(),
         Some(&expected)
     );
     assert_eq!(store.account(AccountId::random()).await.unwrap(), None);
-    assert_eq!(
-        store
-            .account_by_thumbprint(Thumbprint([0; 32]))
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(store.account_by_thumbprint(Thumbprint([0; 32])).await.unwrap(), None);
 
     let changed = Account {
         status: AccountStatus::Deactivated,
@@ -51,14 +35,8 @@ pub(super) async fn found_by_id_and_key(store: &dyn Store) {
         contact: vec![],
         ..expected.clone()
     };
-    store
-        .commit(batch(Change::Account(changed.clone())))
-        .await
-        .unwrap();
-    let found = store
-        .account_by_thumbprint(changed.thumbprint)
-        .await
-        .unwrap();
+    store.commit(batch(Change::Account(changed.clone()))).await.unwrap();
+    let found = store.account_by_thumbprint(changed.thumbprint).await.unwrap();
     assert_eq!(
         found,
         Some(Account {
@@ -67,10 +45,7 @@ pub(super) async fn found_by_id_and_key(store: &dyn Store) {
         })
     );
     assert_eq!(
-        store
-            .account_by_thumbprint(expected.thumbprint)
-            .await
-            .unwrap(),
+        store.account_by_thumbprint(expected.thumbprint).await.unwrap(),
         None,
         "the old key is free"
     );
@@ -102,20 +77,11 @@ pub(super) async fn listed_by_id_in_pages(store: &dyn Store) {
 
 pub(super) async fn keys_are_unique(store: &dyn Store) {
     let (first, second) = (account(), account());
-    store
-        .commit(batch(Change::Account(first.clone())))
-        .await
-        .unwrap();
-    store
-        .commit(batch(Change::Account(second.clone())))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Account(first.clone()))).await.unwrap();
+    store.commit(batch(Change::Account(second.clone()))).await.unwrap();
 
     let check = async |wrong: Account, expected: Unique| {
-        let error = store
-            .commit(batch(Change::Account(wrong)))
-            .await
-            .unwrap_err();
+        let error = store.commit(batch(Change::Account(wrong))).await.unwrap_err();
         assert!(
             matches!(error, CommitError::Duplicate(unique) if unique == expected),
             "{error:?}"
@@ -147,10 +113,7 @@ pub(super) async fn keys_are_unique(store: &dyn Store) {
     )
     .await;
     let kept = store.account(second.id).await.unwrap().unwrap();
-    assert_eq!(
-        (kept.version, kept.thumbprint),
-        (Version(1), second.thumbprint)
-    );
+    assert_eq!((kept.version, kept.thumbprint), (Version(1), second.thumbprint));
 }
 
 pub(super) async fn external_keys_are_kept_whole(store: &dyn Store) {
@@ -172,10 +135,7 @@ pub(super) async fn external_keys_are_kept_whole(store: &dyn Store) {
         disabled: true,
         ..stored.clone()
     };
-    store
-        .commit(batch(Change::ExternalKey(used.clone())))
-        .await
-        .unwrap();
+    store.commit(batch(Change::ExternalKey(used.clone()))).await.unwrap();
     assert!(
         store.external_key("b").await.unwrap()
             == Some(ExternalKey {
@@ -183,10 +143,7 @@ pub(super) async fn external_keys_are_kept_whole(store: &dyn Store) {
                 ..used
             })
     );
-    let stale = store
-        .commit(batch(Change::ExternalKey(stored)))
-        .await
-        .unwrap_err();
+    let stale = store.commit(batch(Change::ExternalKey(stored))).await.unwrap_err();
     assert!(matches!(stale, CommitError::Conflict), "{stale:?}");
     let again = store
         .commit(batch(Change::ExternalKey(external_key("b"))))

@@ -4,10 +4,7 @@ use sigillo_protocol::{acme::identifier::Name, x509::reason::RevocationReason};
 
 use super::records::{at, batch, certificate, crl, issued, issuer, name, revoked};
 use crate::{
-    model::{
-        AccountId, BlockedKey, Certificate, CertificateState, OrderId, Revocation, Serial,
-        StatusRecord,
-    },
+    model::{AccountId, BlockedKey, Certificate, CertificateState, OrderId, Revocation, Serial, StatusRecord},
     store::{CertificateFilter, Change, CommitError, Page, Store, Unique},
 };
 
@@ -45,14 +42,8 @@ pub(super) async fn kept_whole_in_every_state(store: &dyn Store) {
     };
     let intended = put(store, &new).await;
     check(&intended).await;
-    let again = store
-        .commit(batch(Change::Certificate(new)))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(again, CommitError::Duplicate(Unique::Serial)),
-        "{again:?}"
-    );
+    let again = store.commit(batch(Change::Certificate(new))).await.unwrap_err();
+    assert!(matches!(again, CommitError::Duplicate(Unique::Serial)), "{again:?}");
 
     let signed = put(store, &issued(&intended)).await;
     check(&signed).await;
@@ -185,20 +176,14 @@ pub(super) async fn listed_through_every_filter(store: &dyn Store) {
     };
     check(narrow, &[first.serial]).await;
 
-    let page = store
-        .certificates(&any(), Page::after(all[0], 1))
-        .await
-        .unwrap();
+    let page = store.certificates(&any(), Page::after(all[0], 1)).await.unwrap();
     assert_eq!(page.iter().map(|c| c.serial).collect::<Vec<_>>(), [all[1]]);
 }
 
 pub(super) async fn intended_ones_are_listed(store: &dyn Store) {
     let waiting = put(store, &certificate(&["a.example"], 10)).await;
     put(store, &issued(&certificate(&["b.example"], 10))).await;
-    assert_eq!(
-        store.certificates_intended(10).await.unwrap(),
-        [waiting.clone()]
-    );
+    assert_eq!(store.certificates_intended(10).await.unwrap(), [waiting.clone()]);
     assert_eq!(store.certificates_intended(0).await.unwrap(), []);
     put(
         store,
@@ -263,22 +248,10 @@ pub(super) async fn feed_tells_each_change_of_status_once(store: &dyn Store) {
         [expected],
         "a new reason is a new status"
     );
-    assert_eq!(
-        store.status_feed(0, 1).await.unwrap(),
-        [entry(2, &second, None)]
-    );
+    assert_eq!(store.status_feed(0, 1).await.unwrap(), [entry(2, &second, None)]);
     assert_eq!(store.status_position().await.unwrap(), (4, identity));
-    let shown = store
-        .certificate(first.serial)
-        .await
-        .unwrap()
-        .unwrap()
-        .revocation();
-    assert_eq!(
-        shown,
-        Some(revocation(7, Some(STOLEN))),
-        "record and feed agree"
-    );
+    let shown = store.certificate(first.serial).await.unwrap().unwrap().revocation();
+    assert_eq!(shown, Some(revocation(7, Some(STOLEN))), "record and feed agree");
 }
 
 pub(super) async fn signed_ones_never_become_unsigned(store: &dyn Store) {
@@ -288,25 +261,13 @@ pub(super) async fn signed_ones_never_become_unsigned(store: &dyn Store) {
             state,
             ..signed.clone()
         };
-        let error = store
-            .commit(batch(Change::Certificate(undone)))
-            .await
-            .unwrap_err();
+        let error = store.commit(batch(Change::Certificate(undone))).await.unwrap_err();
         assert!(
-            matches!(
-                error,
-                CommitError::Failed {
-                    in_doubt: false,
-                    ..
-                }
-            ),
+            matches!(error, CommitError::Failed { in_doubt: false, .. }),
             "{error:?}"
         );
     }
-    assert_eq!(
-        store.certificate(signed.serial).await.unwrap(),
-        Some(signed)
-    );
+    assert_eq!(store.certificate(signed.serial).await.unwrap(), Some(signed));
 }
 
 pub(super) async fn revoked_ones_are_listed_for_the_crl(store: &dyn Store) {
@@ -346,27 +307,18 @@ pub(super) async fn revoked_ones_are_listed_for_the_crl(store: &dyn Store) {
         after(10),
         "what ended at the moment is out"
     );
-    assert_eq!(
-        list(0, Page::after(expected[0].0, 1)).await,
-        [expected[1].0]
-    );
+    assert_eq!(list(0, Page::after(expected[0].0, 1)).await, [expected[1].0]);
 }
 
 pub(super) async fn crl_numbers_only_rise(store: &dyn Store) {
     assert_eq!(store.crl(&issuer()).await.unwrap(), None);
     for number in [3, 4, 9] {
         let next = crl(number, number as i64, 1);
-        store
-            .commit(batch(Change::Crl(next.clone())))
-            .await
-            .unwrap();
+        store.commit(batch(Change::Crl(next.clone()))).await.unwrap();
         assert_eq!(store.crl(&issuer()).await.unwrap(), Some(next));
     }
     for number in [9, 5, 0] {
-        let error = store
-            .commit(batch(Change::Crl(crl(number, 100, 1))))
-            .await
-            .unwrap_err();
+        let error = store.commit(batch(Change::Crl(crl(number, 100, 1)))).await.unwrap_err();
         assert!(
             matches!(error, CommitError::Duplicate(Unique::CrlNumber)),
             "{number}: {error:?}"
@@ -381,25 +333,14 @@ pub(super) async fn blocked_keys_stay_as_first_blocked(store: &dyn Store) {
         since: at(1),
         comment: comment.into(),
     };
-    for one in [
-        key(2, "leaked"),
-        key(1, "weak"),
-        key(2, "again"),
-        key(3, ""),
-    ] {
+    for one in [key(2, "leaked"), key(1, "weak"), key(2, "again"), key(3, "")] {
         store.commit(batch(Change::BlockedKey(one))).await.unwrap();
     }
-    assert_eq!(
-        store.blocked_key([2; 32]).await.unwrap(),
-        Some(key(2, "leaked"))
-    );
+    assert_eq!(store.blocked_key([2; 32]).await.unwrap(), Some(key(2, "leaked")));
     assert_eq!(store.blocked_key([4; 32]).await.unwrap(), None);
     assert_eq!(
         store.blocked_keys(Page::first(2)).await.unwrap(),
         [key(1, "weak"), key(2, "leaked")]
     );
-    assert_eq!(
-        store.blocked_keys(Page::after([2; 32], 2)).await.unwrap(),
-        [key(3, "")]
-    );
+    assert_eq!(store.blocked_keys(Page::after([2; 32], 2)).await.unwrap(), [key(3, "")]);
 }

@@ -14,10 +14,7 @@ const COMMITTERS: u64 = 128;
 
 pub(super) async fn a_stale_version_is_a_conflict_and_changes_nothing(store: &dyn Store) {
     let new = account();
-    store
-        .commit(batch(Change::Account(new.clone())))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Account(new.clone()))).await.unwrap();
     let first = Account {
         version: Version(1),
         contact: vec!["mailto:first@a.example".into()],
@@ -27,10 +24,7 @@ pub(super) async fn a_stale_version_is_a_conflict_and_changes_nothing(store: &dy
         contact: vec![],
         ..first.clone()
     };
-    store
-        .commit(batch(Change::Account(first.clone())))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Account(first.clone()))).await.unwrap();
     for stale in [
         second.clone(),
         Account {
@@ -38,20 +32,14 @@ pub(super) async fn a_stale_version_is_a_conflict_and_changes_nothing(store: &dy
             ..second.clone()
         },
     ] {
-        let error = store
-            .commit(batch(Change::Account(stale)))
-            .await
-            .unwrap_err();
+        let error = store.commit(batch(Change::Account(stale))).await.unwrap_err();
         assert!(matches!(error, CommitError::Conflict), "{error:?}");
     }
     let missing = Account {
         id: AccountId::random(),
         ..second
     };
-    let error = store
-        .commit(batch(Change::Account(missing)))
-        .await
-        .unwrap_err();
+    let error = store.commit(batch(Change::Account(missing))).await.unwrap_err();
     assert!(
         matches!(error, CommitError::Conflict),
         "what is not there cannot be replaced: {error:?}"
@@ -100,16 +88,9 @@ pub(super) async fn every_event_is_chained(store: &dyn Store) {
         store.commit(several).await.unwrap();
     }
     let log = store.audit(0, 100).await.unwrap();
-    let told: Vec<_> = log
-        .iter()
-        .map(|record| record.event.subject.as_str())
-        .collect();
+    let told: Vec<_> = log.iter().map(|record| record.event.subject.as_str()).collect();
     assert_eq!(told[..4], ["0 first", "0 second", "0 third", "1 first"]);
-    assert_eq!(
-        log[0].event,
-        event("0 first"),
-        "an event is read back as it was"
-    );
+    assert_eq!(log[0].event, event("0 first"), "an event is read back as it was");
     let end = audit::verify(Chain::START, &log).unwrap();
     assert_eq!(end.sequence, 9);
     let rest = store.audit(4, 2).await.unwrap();
@@ -147,10 +128,7 @@ pub(super) async fn concurrent_writers_of_one_record_win_one_at_a_time(store: Ar
                 label: n.to_string(),
                 ..external_key("k")
             };
-            store
-                .commit(batch(Change::ExternalKey(mine)))
-                .await
-                .map(|()| n)
+            store.commit(batch(Change::ExternalKey(mine))).await.map(|()| n)
         }));
     }
     let mut winners = Vec::new();
@@ -175,13 +153,8 @@ pub(super) async fn refusals_do_not_spoil_their_neighbours(store: Arc<dyn Store>
         tasks.push(tokio::spawn(async move {
             let new = account();
             // Every third asks for a `kid` that only one of them can have.
-            let kid = if n % 3 == 0 {
-                "taken".to_owned()
-            } else {
-                n.to_string()
-            };
-            let both =
-                batch(Change::Account(new.clone())).with(Change::ExternalKey(external_key(&kid)));
+            let kid = if n % 3 == 0 { "taken".to_owned() } else { n.to_string() };
+            let both = batch(Change::Account(new.clone())).with(Change::ExternalKey(external_key(&kid)));
             (new.id, kid, store.commit(both).await)
         }));
     }
@@ -243,9 +216,7 @@ pub(super) async fn reads_are_snapshots(store: Arc<dyn Store>) {
                 let view = store.order(id).await.unwrap().unwrap();
                 let version = view.order.version;
                 assert!(
-                    view.authorizations
-                        .iter()
-                        .all(|part| part.version == version),
+                    view.authorizations.iter().all(|part| part.version == version),
                     "one moment"
                 );
                 assert!(version >= last, "time does not go back");
@@ -256,18 +227,8 @@ pub(super) async fn reads_are_snapshots(store: Arc<dyn Store>) {
     for version in 1..ROUNDS {
         store.commit(all(version)).await.unwrap();
         let read = store.authorization(parts[0].id).await.unwrap().unwrap();
-        assert_eq!(
-            read.version,
-            Version(version + 1),
-            "what was committed before is seen"
-        );
+        assert_eq!(read.version, Version(version + 1), "what was committed before is seen");
     }
     reader.await.unwrap();
-    assert_eq!(
-        store
-            .authorization(AuthorizationId::random())
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(store.authorization(AuthorizationId::random()).await.unwrap(), None);
 }

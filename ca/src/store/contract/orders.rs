@@ -66,10 +66,7 @@ pub(super) async fn come_with_their_authorizations(store: &dyn Store) {
             progress,
             ..new.clone()
         };
-        store
-            .commit(batch(Change::Order(changed.clone())))
-            .await
-            .unwrap();
+        store.commit(batch(Change::Order(changed.clone()))).await.unwrap();
         let view = store.order(new.id).await.unwrap().unwrap();
         assert_eq!(
             view.order,
@@ -78,26 +75,16 @@ pub(super) async fn come_with_their_authorizations(store: &dyn Store) {
                 ..changed
             }
         );
-        assert_eq!(
-            view.authorizations.len(),
-            3,
-            "they stay through changes of the order"
-        );
+        assert_eq!(view.authorizations.len(), 3, "they stay through changes of the order");
     }
     let again = store.commit(batch(Change::Order(new))).await.unwrap_err();
-    assert!(
-        matches!(again, CommitError::Duplicate(Unique::Identity)),
-        "{again:?}"
-    );
+    assert!(matches!(again, CommitError::Duplicate(Unique::Identity)), "{again:?}");
 }
 
 pub(super) async fn listed_from_the_newest(store: &dyn Store) {
     let (ann, bob) = (AccountId::random(), AccountId::random());
     let part = authorization(ann, "a.example", 100);
-    store
-        .commit(batch(Change::Authorization(part.clone())))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Authorization(part.clone()))).await.unwrap();
     let mut of_ann = Vec::new();
     // Three are made at the same moment, so that pages cannot go by time alone.
     for created in [1, 2, 2, 2, 3] {
@@ -111,10 +98,7 @@ pub(super) async fn listed_from_the_newest(store: &dyn Store) {
         },
         ..order(bob, 9, &[])
     };
-    store
-        .commit(batch(Change::Order(of_bob.clone())))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Order(of_bob.clone()))).await.unwrap();
     of_ann.sort();
     let newest_first: Vec<_> = of_ann.iter().rev().map(|(_, id)| *id).collect();
 
@@ -141,10 +125,7 @@ pub(super) async fn listed_from_the_newest(store: &dyn Store) {
             .map(|o| o.id)
             .collect::<Vec<_>>()
     };
-    assert_eq!(
-        list(None, Page::first(2)).await,
-        [of_bob.id, newest_first[0]]
-    );
+    assert_eq!(list(None, Page::first(2)).await, [of_bob.id, newest_first[0]]);
     assert_eq!(list(None, Page::after(of_bob.id, 9)).await, newest_first);
     assert_eq!(list(Some("valid"), Page::first(9)).await, [of_bob.id]);
     assert_eq!(
@@ -163,17 +144,8 @@ pub(super) async fn authorizations_are_found_by_name_and_time(store: &dyn Store)
     let (short, long) = (valid(ann, "a.example", 10), valid(ann, "a.example", 20));
     let pending = authorization(ann, "a.example", 30);
     let wildcard = valid(ann, "*.a.example", 40);
-    for one in [
-        &short,
-        &long,
-        &pending,
-        &wildcard,
-        &valid(bob, "a.example", 50),
-    ] {
-        store
-            .commit(batch(Change::Authorization(one.clone())))
-            .await
-            .unwrap();
+    for one in [&short, &long, &pending, &wildcard, &valid(bob, "a.example", 50)] {
+        store.commit(batch(Change::Authorization(one.clone()))).await.unwrap();
     }
 
     let found = async |account, of: &str, when| {
@@ -189,11 +161,7 @@ pub(super) async fn authorizations_are_found_by_name_and_time(store: &dyn Store)
         "the one that lasts longest"
     );
     assert_eq!(found(ann, "a.example", 19).await, Some(long.id));
-    assert_eq!(
-        found(ann, "a.example", 20).await,
-        None,
-        "what ends now is over"
-    );
+    assert_eq!(found(ann, "a.example", 20).await, None, "what ends now is over");
     assert_eq!(
         found(ann, "*.a.example", 20).await,
         Some(wildcard.id),
@@ -237,13 +205,7 @@ pub(super) async fn authorizations_are_found_by_name_and_time(store: &dyn Store)
             ..given_up
         })
     );
-    assert_eq!(
-        store
-            .authorization(AuthorizationId::random())
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(store.authorization(AuthorizationId::random()).await.unwrap(), None);
 }
 
 pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store) {
@@ -253,21 +215,14 @@ pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store)
         one.challenges[1].next_try = Some(at(next_try));
         one
     };
-    let (late, later, future) = (
-        due("a.example", 5),
-        due("b.example", 3),
-        due("c.example", 50),
-    );
+    let (late, later, future) = (due("a.example", 5), due("b.example", 3), due("c.example", 50));
     for one in [
         &late,
         &later,
         &future,
         &authorization(AccountId::random(), "d.example", 1_000),
     ] {
-        store
-            .commit(batch(Change::Authorization(one.clone())))
-            .await
-            .unwrap();
+        store.commit(batch(Change::Authorization(one.clone()))).await.unwrap();
     }
     let list = async |now, limit| {
         let (due, next) = store.authorizations_due(at(now), limit).await.unwrap();
@@ -276,10 +231,7 @@ pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store)
     assert_eq!(list(10, 9).await, (vec![later.id, late.id], Some(at(50))));
     assert_eq!(list(10, 1).await, (vec![later.id], Some(at(50))));
     assert_eq!(list(2, 9).await, (vec![], Some(at(3))));
-    assert_eq!(
-        list(50, 9).await,
-        (vec![later.id, late.id, future.id], None)
-    );
+    assert_eq!(list(50, 9).await, (vec![later.id, late.id, future.id], None));
 
     let mut done = Authorization {
         version: Version(1),
@@ -287,10 +239,7 @@ pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store)
         ..later
     };
     done.challenges[1].status = ChallengeStatus::Valid;
-    store
-        .commit(batch(Change::Authorization(done)))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Authorization(done))).await.unwrap();
     assert_eq!(
         list(10, 9).await,
         (vec![late.id], Some(at(50))),

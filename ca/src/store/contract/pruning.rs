@@ -5,10 +5,7 @@ use sigillo_protocol::acme::authorization::AuthorizationStatus;
 use super::records::{at, authorization, batch, certificate, crl, event, issued, order, revoked};
 use crate::{
     audit::{self, Chain},
-    model::{
-        AccountId, Action, Authorization, Certificate, CertificateState, Order, Progress,
-        Revocation, Serial,
-    },
+    model::{AccountId, Action, Authorization, Certificate, CertificateState, Order, Progress, Revocation, Serial},
     store::{Batch, CertificateFilter, Change, Page, PruneLimits, Pruned, Store},
 };
 
@@ -63,13 +60,7 @@ pub(super) async fn takes_orders_that_are_over_and_what_only_they_named(store: &
         "one that is being issued stays"
     );
     assert_eq!(
-        store
-            .order(young.id)
-            .await
-            .unwrap()
-            .unwrap()
-            .authorizations
-            .len(),
+        store.order(young.id).await.unwrap().unwrap().authorizations.len(),
         1,
         "what it names stays"
     );
@@ -83,10 +74,7 @@ pub(super) async fn takes_orders_that_are_over_and_what_only_they_named(store: &
 
 pub(super) async fn keeps_revoked_certificates_until_a_crl_after_their_end(store: &dyn Store) {
     let put = async |one: &Certificate| {
-        store
-            .commit(batch(Change::Certificate(one.clone())))
-            .await
-            .unwrap();
+        store.commit(batch(Change::Certificate(one.clone()))).await.unwrap();
         one.serial
     };
     let revocation = Revocation {
@@ -104,32 +92,17 @@ pub(super) async fn keeps_revoked_certificates_until_a_crl_after_their_end(store
     let early = put(&revoked(&certificate(&["d.example"], 10), revocation)).await;
     let living = put(&issued(&certificate(&["e.example"], 90))).await;
 
-    let prune = async || {
-        store
-            .prune(limits(0, Some(50)), at(60))
-            .await
-            .unwrap()
-            .certificates
-    };
+    let prune = async || store.prune(limits(0, Some(50)), at(60)).await.unwrap().certificates;
     assert_eq!(prune().await, 2, "the issued and the void one");
     assert_eq!(store.certificate(expired).await.unwrap(), None);
     assert_eq!(store.status(expired).await.unwrap(), None);
 
     let position = store.status_position().await.unwrap().0;
-    store
-        .commit(batch(Change::Crl(crl(1, 9, position))))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Crl(crl(1, 9, position)))).await.unwrap();
     assert_eq!(prune().await, 0, "that CRL is from before the end");
-    store
-        .commit(batch(Change::Crl(crl(2, 11, 1))))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Crl(crl(2, 11, 1)))).await.unwrap();
     assert_eq!(prune().await, 0, "that CRL does not know of the revocation");
-    store
-        .commit(batch(Change::Crl(crl(3, 12, position))))
-        .await
-        .unwrap();
+    store.commit(batch(Change::Crl(crl(3, 12, position)))).await.unwrap();
     assert_eq!(prune().await, 1);
     assert_eq!(store.certificate(early).await.unwrap(), None);
 
@@ -144,10 +117,7 @@ pub(super) async fn keeps_revoked_certificates_until_a_crl_after_their_end(store
         name: Some(super::records::name("b.example")),
         ..Default::default()
     };
-    assert_eq!(
-        store.certificates(&named, Page::first(10)).await.unwrap(),
-        []
-    );
+    assert_eq!(store.certificates(&named, Page::first(10)).await.unwrap(), []);
     assert_eq!(
         store.status_position().await.unwrap().0,
         position,

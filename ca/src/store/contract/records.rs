@@ -14,9 +14,8 @@ use sigillo_protocol::{
 
 use crate::{
     model::{
-        Account, AccountId, Action, Actor, AuditEvent, Authorization, AuthorizationId, Certificate,
-        CertificateState, Challenge, CrlRecord, ExternalKey, IssuerId, Order, OrderId, Progress,
-        Revocation, Serial, Version,
+        Account, AccountId, Action, Actor, AuditEvent, Authorization, AuthorizationId, Certificate, CertificateState,
+        Challenge, CrlRecord, ExternalKey, IssuerId, Order, OrderId, Progress, Revocation, Serial, Version,
     },
     store::{Batch, Change},
 };
@@ -103,10 +102,7 @@ pub fn authorization(account: AccountId, of: &str, expires: i64) -> Authorizatio
         status: AuthorizationStatus::Pending,
         created: at(0),
         expires: at(expires),
-        challenges: vec![
-            challenge(ChallengeType::Http01),
-            challenge(ChallengeType::Dns01),
-        ],
+        challenges: vec![challenge(ChallengeType::Http01), challenge(ChallengeType::Dns01)],
     }
 }
 
@@ -156,9 +152,7 @@ pub fn certificate(names: &[&str], not_after: i64) -> Certificate {
 /// The same certificate, issued.
 pub fn issued(certificate: &Certificate) -> Certificate {
     Certificate {
-        state: CertificateState::Issued {
-            der: vec![0x31; 700],
-        },
+        state: CertificateState::Issued { der: vec![0x31; 700] },
         ..certificate.clone()
     }
 }

@@ -6,8 +6,8 @@ use super::rows::{self, Sql};
 use crate::{
     audit::{self, Chain},
     model::{
-        Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord,
-        ExternalKey, Order, Serial, Version,
+        Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, Order,
+        Serial, Version,
     },
     store::{Batch, Change, Unique},
 };
@@ -37,11 +37,9 @@ impl Ledger {
             )
             .optional()?
             .unwrap_or(Chain::START);
-        let position = connection.query_row(
-            "SELECT value FROM counter WHERE name = 'status_position'",
-            [],
-            |row| rows::number(row, 0),
-        )?;
+        let position = connection.query_row("SELECT value FROM counter WHERE name = 'status_position'", [], |row| {
+            rows::number(row, 0)
+        })?;
         Ok(Self { chain, position })
     }
 }
@@ -70,14 +68,8 @@ impl From<rusqlite::Error> for Refusal {
 }
 
 /// Applies a batch, or changes nothing.
-pub(super) fn apply(
-    connection: &Connection,
-    ledger: &mut Ledger,
-    batch: &Batch,
-) -> Result<(), Refusal> {
-    in_savepoint(connection, ledger, |ledger| {
-        apply_all(connection, ledger, batch)
-    })
+pub(super) fn apply(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
+    in_savepoint(connection, ledger, |ledger| apply_all(connection, ledger, batch))
 }
 
 /// Does something inside the group's transaction so that its failure leaves the rest of the group alone.
@@ -125,15 +117,10 @@ fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Res
 }
 
 /// Appends an event to the audit log.
-pub(super) fn record(
-    connection: &Connection,
-    ledger: &mut Ledger,
-    event: &AuditEvent,
-) -> Result<(), Refusal> {
+pub(super) fn record(connection: &Connection, ledger: &mut Ledger, event: &AuditEvent) -> Result<(), Refusal> {
     let canonical = audit::canonical(event);
     let next = ledger.chain.extended(&canonical);
-    let text =
-        String::from_utf8(canonical).map_err(|_| Refusal::Forbidden("an event that is no text"))?;
+    let text = String::from_utf8(canonical).map_err(|_| Refusal::Forbidden("an event that is no text"))?;
     run(
         connection,
         "INSERT INTO audit (sequence, hash, event) VALUES (?1, ?2, ?3)",
@@ -162,12 +149,7 @@ fn insert(
 }
 
 /// Replaces a record; no touched row means that its version is another one by now.
-fn replace(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    same_other: Unique,
-) -> Result<(), Refusal> {
+fn replace(connection: &Connection, sql: &str, params: impl Params, same_other: Unique) -> Result<(), Refusal> {
     match run(connection, sql, params) {
         Ok(0) => Err(Refusal::Conflict),
         Ok(_) => Ok(()),
@@ -177,12 +159,8 @@ fn replace(
 
 fn duplicate(error: rusqlite::Error, same_key: Unique, same_other: Unique) -> Refusal {
     match error.sqlite_error().map(|e| (e.code, e.extended_code)) {
-        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_PRIMARYKEY)) => {
-            Refusal::Duplicate(same_key)
-        }
-        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_UNIQUE)) => {
-            Refusal::Duplicate(same_other)
-        }
+        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_PRIMARYKEY)) => Refusal::Duplicate(same_key),
+        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_UNIQUE)) => Refusal::Duplicate(same_other),
         _ => Refusal::Engine(error),
     }
 }
@@ -295,19 +273,13 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn write_authorization(
-    connection: &Connection,
-    authorization: &Authorization,
-) -> Result<(), Refusal> {
+fn write_authorization(connection: &Connection, authorization: &Authorization) -> Result<(), Refusal> {
     let was = authorization.version;
     let authorization = Authorization {
         version: was.next(),
         ..authorization.clone()
     };
-    let (id, version) = (
-        authorization.id.as_bytes(),
-        rows::count(authorization.version.0),
-    );
+    let (id, version) = (authorization.id.as_bytes(), rows::count(authorization.version.0));
     let status = rows::authorization_status(authorization.status);
     let (expires, due) = (
         rows::micros(authorization.expires),
@@ -342,11 +314,7 @@ fn write_authorization(
     )
 }
 
-fn write_certificate(
-    connection: &Connection,
-    ledger: &mut Ledger,
-    certificate: &Certificate,
-) -> Result<(), Refusal> {
+fn write_certificate(connection: &Connection, ledger: &mut Ledger, certificate: &Certificate) -> Result<(), Refusal> {
     if certificate.version == Version::NEW {
         insert_certificate(connection, certificate)?;
     } else {
@@ -403,8 +371,7 @@ fn insert_certificate(connection: &Connection, certificate: &Certificate) -> Res
         Unique::Serial,
         Unique::Serial,
     )?;
-    let names: std::collections::BTreeSet<String> =
-        certificate.names.iter().map(rows::name).collect();
+    let names: std::collections::BTreeSet<String> = certificate.names.iter().map(rows::name).collect();
     for name in names {
         run(
             connection,
@@ -442,12 +409,8 @@ fn replace_certificate(connection: &Connection, certificate: &Certificate) -> Re
 /// Returns what the status feed last told about a serial, if anything.
 fn told_status(connection: &Connection, serial: Serial) -> Sql<Option<rows::RevocationColumns>> {
     connection
-        .prepare_cached(
-            "SELECT revoked_at, revoked_reason, revoked_since FROM status_feed WHERE serial = ?1",
-        )?
-        .query_row([serial.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .prepare_cached("SELECT revoked_at, revoked_reason, revoked_since FROM status_feed WHERE serial = ?1")?
+        .query_row([serial.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()
 }
 

@@ -44,14 +44,10 @@ pub(super) fn write(from: &Connection, to: &Path) -> Result<(), OpenError> {
 /// # Errors
 /// If the copy is damaged, from a later version, or no store, and if there is something at `to`.
 pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
-    let source = Connection::open_with_flags(
-        from,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     check(&source, from)?;
     write(&source, to)?;
-    let renewed =
-        Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(OpenError::from);
+    let renewed = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(OpenError::from);
     renewed.and_then(|mut connection| {
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::migrate(&mut connection)?;
@@ -64,14 +60,11 @@ fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         path: path.to_owned(),
         what,
     };
-    let verdict: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(damaged(verdict));
     }
-    let is_store = connection.query_row("SELECT count(*) FROM schema_version", [], |row| {
-        row.get::<_, i64>(0)
-    });
+    let is_store = connection.query_row("SELECT count(*) FROM schema_version", [], |row| row.get::<_, i64>(0));
     match is_store {
         Ok(1) => Ok(()),
         _ => Err(damaged("it is no store of this program".into())),
@@ -87,9 +80,7 @@ fn copy(from: &Connection, partial: &Path) -> Result<(), OpenError> {
     let mut target = Connection::open_with_flags(partial, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let backup = Backup::new(from, &mut target)?;
     if backup.step(ALL_PAGES)? != StepResult::Done {
-        return Err(OpenError::Io(io::Error::other(
-            "the copy could not be finished",
-        )));
+        return Err(OpenError::Io(io::Error::other("the copy could not be finished")));
     }
     drop(backup);
     // One file and no log beside it: what an operator carries away is whole.

@@ -38,12 +38,10 @@ pub use backup::restore;
 use readers::Readers;
 use writer::{Request, Writer};
 
-use super::{
-    Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store,
-};
+use super::{Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store};
 use crate::model::{
-    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate,
-    CrlRecord, ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
+    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
+    IssuerId, Order, OrderId, Serial, StatusRecord,
 };
 
 /// A store that cannot be opened, copied or restored.
@@ -111,9 +109,7 @@ impl SqliteStore {
         schema::migrate(&mut connection)?;
         // The names of new files are durable only when their folder is.
         backup::sync_folder_of(path)?;
-        Self::start(connection, Some(lock), |_| {
-            Readers::of_file(path.to_owned())
-        })
+        Self::start(connection, Some(lock), |_| Readers::of_file(path.to_owned()))
     }
 
     /// Opens a store that is gone when it is dropped: for tests, and for measuring without a disk.
@@ -153,10 +149,7 @@ impl SqliteStore {
         };
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(|| stopped(false))?;
-        queue
-            .send(request(answer))
-            .await
-            .map_err(|_| stopped(false))?;
+        queue.send(request(answer)).await.map_err(|_| stopped(false))?;
         // A writer that stops before it answers may have committed.
         answered.await.map_err(|_| stopped(true))?
     }
@@ -208,10 +201,7 @@ impl Store for SqliteStore {
         self.readers.read(move |c| reads::account(c, id)).await
     }
 
-    async fn account_by_thumbprint(
-        &self,
-        thumbprint: Thumbprint,
-    ) -> Result<Option<Account>, ReadError> {
+    async fn account_by_thumbprint(&self, thumbprint: Thumbprint) -> Result<Option<Account>, ReadError> {
         self.readers
             .read(move |c| reads::account_by_thumbprint(c, thumbprint))
             .await
@@ -223,36 +213,22 @@ impl Store for SqliteStore {
 
     async fn external_key(&self, kid: &str) -> Result<Option<ExternalKey>, ReadError> {
         let kid = kid.to_owned();
-        self.readers
-            .read(move |c| reads::external_key(c, &kid))
-            .await
+        self.readers.read(move |c| reads::external_key(c, &kid)).await
     }
 
     async fn external_keys(&self, page: Page<String>) -> Result<Vec<ExternalKey>, ReadError> {
-        self.readers
-            .read(move |c| reads::external_keys(c, &page))
-            .await
+        self.readers.read(move |c| reads::external_keys(c, &page)).await
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<OrderView>, ReadError> {
         self.readers.read(move |c| reads::order(c, id)).await
     }
 
-    async fn orders_of(
-        &self,
-        account: AccountId,
-        page: Page<OrderId>,
-    ) -> Result<Vec<OrderView>, ReadError> {
-        self.readers
-            .read(move |c| reads::orders_of(c, account, &page))
-            .await
+    async fn orders_of(&self, account: AccountId, page: Page<OrderId>) -> Result<Vec<OrderView>, ReadError> {
+        self.readers.read(move |c| reads::orders_of(c, account, &page)).await
     }
 
-    async fn orders(
-        &self,
-        progress: Option<&str>,
-        page: Page<OrderId>,
-    ) -> Result<Vec<Order>, ReadError> {
+    async fn orders(&self, progress: Option<&str>, page: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
         let progress = progress.map(str::to_owned);
         self.readers
             .read(move |c| reads::orders(c, progress.as_deref(), &page))
@@ -260,9 +236,7 @@ impl Store for SqliteStore {
     }
 
     async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError> {
-        self.readers
-            .read(move |c| reads::authorization(c, id))
-            .await
+        self.readers.read(move |c| reads::authorization(c, id)).await
     }
 
     async fn valid_authorization(
@@ -302,9 +276,7 @@ impl Store for SqliteStore {
     }
 
     async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError> {
-        self.readers
-            .read(move |c| reads::certificate(c, serial))
-            .await
+        self.readers.read(move |c| reads::certificate(c, serial)).await
     }
 
     async fn certificates(
@@ -313,15 +285,11 @@ impl Store for SqliteStore {
         page: Page<Serial>,
     ) -> Result<Vec<Certificate>, ReadError> {
         let filter = filter.clone();
-        self.readers
-            .read(move |c| reads::certificates(c, &filter, &page))
-            .await
+        self.readers.read(move |c| reads::certificates(c, &filter, &page)).await
     }
 
     async fn certificates_intended(&self, limit: usize) -> Result<Vec<Certificate>, ReadError> {
-        self.readers
-            .read(move |c| reads::certificates_intended(c, limit))
-            .await
+        self.readers.read(move |c| reads::certificates_intended(c, limit)).await
     }
 
     async fn revoked(
@@ -337,15 +305,11 @@ impl Store for SqliteStore {
     }
 
     async fn blocked_key(&self, spki_sha256: [u8; 32]) -> Result<Option<BlockedKey>, ReadError> {
-        self.readers
-            .read(move |c| reads::blocked_key(c, spki_sha256))
-            .await
+        self.readers.read(move |c| reads::blocked_key(c, spki_sha256)).await
     }
 
     async fn blocked_keys(&self, page: Page<[u8; 32]>) -> Result<Vec<BlockedKey>, ReadError> {
-        self.readers
-            .read(move |c| reads::blocked_keys(c, &page))
-            .await
+        self.readers.read(move |c| reads::blocked_keys(c, &page)).await
     }
 
     async fn crl(&self, issuer: &IssuerId) -> Result<Option<CrlRecord>, ReadError> {
@@ -354,9 +318,7 @@ impl Store for SqliteStore {
     }
 
     async fn status_feed(&self, after: u64, limit: usize) -> Result<Vec<StatusRecord>, ReadError> {
-        self.readers
-            .read(move |c| reads::status_feed(c, after, limit))
-            .await
+        self.readers.read(move |c| reads::status_feed(c, after, limit)).await
     }
 
     async fn status_position(&self) -> Result<(u64, [u8; 16]), ReadError> {
@@ -368,14 +330,11 @@ impl Store for SqliteStore {
     }
 
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError> {
-        self.readers
-            .read(move |c| reads::audit(c, after, limit))
-            .await
+        self.readers.read(move |c| reads::audit(c, after, limit)).await
     }
 
     async fn prune(&self, limits: PruneLimits, now: Timestamp) -> Result<Pruned, CommitError> {
-        self.request(|answer| Request::Prune(limits, now, answer))
-            .await
+        self.request(|answer| Request::Prune(limits, now, answer)).await
     }
 
     async fn backup(&self, to: &Path) -> Result<(), ReadError> {

@@ -42,9 +42,7 @@ pub(super) fn prune(
     limits: PruneLimits,
     now: Timestamp,
 ) -> Result<Pruned, Refusal> {
-    apply::in_savepoint(connection, ledger, |ledger| {
-        prune_all(connection, ledger, limits, now)
-    })
+    apply::in_savepoint(connection, ledger, |ledger| prune_all(connection, ledger, limits, now))
 }
 
 fn prune_all(
@@ -60,28 +58,15 @@ fn prune_all(
         run(connection, "DELETE FROM orders WHERE id = ?1", [id])?;
         pruned.orders += 1;
     }
-    for id in ended_before(
-        connection,
-        AUTHORIZATIONS,
-        limits.orders_ended_before,
-        count_max,
-    )? {
+    for id in ended_before(connection, AUTHORIZATIONS, limits.orders_ended_before, count_max)? {
         run(connection, "DELETE FROM authorizations WHERE id = ?1", [id])?;
         pruned.authorizations += 1;
     }
     if let Some(bound) = limits.certificates_expired_before {
         for serial in ended_before(connection, CERTIFICATES, bound, count_max)? {
-            run(
-                connection,
-                "DELETE FROM status_feed WHERE serial = ?1",
-                [&serial],
-            )?;
+            run(connection, "DELETE FROM status_feed WHERE serial = ?1", [&serial])?;
             // Its names go with it.
-            run(
-                connection,
-                "DELETE FROM certificate WHERE serial = ?1",
-                [&serial],
-            )?;
+            run(connection, "DELETE FROM certificate WHERE serial = ?1", [&serial])?;
             pruned.certificates += 1;
         }
     }
@@ -91,18 +76,12 @@ fn prune_all(
     Ok(pruned)
 }
 
-fn ended_before(
-    connection: &Connection,
-    sql: &str,
-    bound: Timestamp,
-    count_max: usize,
-) -> Sql<Vec<Vec<u8>>> {
+fn ended_before(connection: &Connection, sql: &str, bound: Timestamp, count_max: usize) -> Sql<Vec<Vec<u8>>> {
     connection
         .prepare_cached(sql)?
-        .query_map(
-            params![rows::micros(bound), rows::count(count_max as u64)],
-            |row| row.get(0),
-        )?
+        .query_map(params![rows::micros(bound), rows::count(count_max as u64)], |row| {
+            row.get(0)
+        })?
         .collect()
 }
 

@@ -47,8 +47,7 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
     ) -> Result<T, ReadError> {
-        self.run(|connection| snapshot(connection, read).map_err(failed))
-            .await
+        self.run(|connection| snapshot(connection, read).map_err(failed)).await
     }
 
     /// Runs a copy, which takes care of its own snapshot.
@@ -84,10 +83,7 @@ impl Pool {
         self: &Arc<Self>,
         act: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .map_err(|_| gone())?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| gone())?;
         let pool = Arc::clone(self);
         let running = tokio::task::spawn_blocking(move || {
             let connection = match pool.take() {
@@ -102,16 +98,11 @@ impl Pool {
             drop(permit);
             result
         });
-        running
-            .await
-            .map_err(|error| ReadError(error.to_string()))?
+        running.await.map_err(|error| ReadError(error.to_string()))?
     }
 
     fn take(&self) -> Option<Connection> {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     fn put_back(&self, connection: Connection) {
@@ -124,10 +115,7 @@ impl Pool {
     /// Closes the connections that wait, so that the last one to close can tidy the log away.
     pub fn close(&self) {
         self.permits.close();
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

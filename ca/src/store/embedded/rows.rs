@@ -10,8 +10,8 @@ use sigillo_protocol::{
 use zeroize::Zeroizing;
 
 use crate::model::{
-    AccountId, AuditRecord, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey,
-    IssuerId, OrderId, Revocation, Serial, StatusRecord, Version,
+    AccountId, AuditRecord, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, IssuerId, OrderId,
+    Revocation, Serial, StatusRecord, Version,
 };
 
 /// A result of the engine's.
@@ -32,11 +32,7 @@ pub(super) const STATUS_COLUMNS: &str =
 struct Unreadable(usize, &'static str);
 
 fn unreadable(column: usize, wanted: &'static str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(
-        column,
-        Type::Null,
-        Box::new(Unreadable(column, wanted)),
-    )
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Null, Box::new(Unreadable(column, wanted)))
 }
 
 /// Returns a time as it stands in a column.
@@ -68,16 +64,14 @@ pub(super) fn authorization_status(status: AuthorizationStatus) -> &'static str 
 
 /// Writes the members of a record that no query asks for, and the others with them.
 pub(super) fn to_body<T: serde::Serialize>(record: &T) -> Sql<String> {
-    serde_json::to_string(record)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    serde_json::to_string(record).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// Reads a record back from its body.
 pub(super) fn from_body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Sql<T> {
     let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-    })
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// Reads a time.
@@ -121,9 +115,7 @@ fn revocation(row: &Row<'_>, column: usize) -> Sql<Option<Revocation>> {
     };
     let reason = match row.get::<_, Option<i64>>(column + 1)? {
         None => None,
-        Some(code) => Some(
-            RevocationReason::from_code(code).ok_or_else(|| unreadable(column + 1, "a reason"))?,
-        ),
+        Some(code) => Some(RevocationReason::from_code(code).ok_or_else(|| unreadable(column + 1, "a reason"))?),
     };
     Ok(Some(Revocation {
         at,

@@ -146,10 +146,8 @@ pub(super) const IDENTITY: &str = "identity";
 /// Brings the tables to the present version, in one transaction; a new store also gets its identity.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let known = STEPS.len() as i64;
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    transaction
-        .execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")?;
     let found: i64 = transaction
         .query_row("SELECT version FROM schema_version", [], |row| row.get(0))
         .optional()?
@@ -185,8 +183,7 @@ pub(super) fn renew_identity(connection: &Connection) -> Result<(), OpenError> {
 
 fn new_identity() -> Result<[u8; 16], OpenError> {
     let mut identity = [0; 16];
-    getrandom::fill(&mut identity)
-        .map_err(|error| OpenError::Io(std::io::Error::other(error.to_string())))?;
+    getrandom::fill(&mut identity).map_err(|error| OpenError::Io(std::io::Error::other(error.to_string())))?;
     Ok(identity)
 }
 
@@ -199,12 +196,8 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         let identity = |c: &Connection| -> Vec<u8> {
-            c.query_row(
-                "SELECT value FROM meta WHERE name = ?1",
-                [IDENTITY],
-                |row| row.get(0),
-            )
-            .unwrap()
+            c.query_row("SELECT value FROM meta WHERE name = ?1", [IDENTITY], |row| row.get(0))
+                .unwrap()
         };
         let before = identity(&connection);
         migrate(&mut connection).unwrap();
@@ -220,9 +213,6 @@ mod tests {
         connection
             .execute("UPDATE schema_version SET version = version + 1", [])
             .unwrap();
-        assert!(matches!(
-            migrate(&mut connection),
-            Err(OpenError::Newer { .. })
-        ));
+        assert!(matches!(migrate(&mut connection), Err(OpenError::Newer { .. })));
     }
 }

@@ -25,11 +25,7 @@ pub(super) enum Request {
     /// Make a batch durable.
     Commit(Batch, oneshot::Sender<Result<(), CommitError>>),
     /// Delete what nobody needs.
-    Prune(
-        PruneLimits,
-        Timestamp,
-        oneshot::Sender<Result<Pruned, CommitError>>,
-    ),
+    Prune(PruneLimits, Timestamp, oneshot::Sender<Result<Pruned, CommitError>>),
     /// Read on the writer's own connection: only where the store is in memory and has no other.
     Read(Box<dyn FnOnce(&Connection) + Send>),
 }
@@ -124,15 +120,12 @@ impl Writer {
     fn apply(&mut self, request: Request, spoiled: &mut bool) -> Answer {
         match request {
             Request::Commit(batch, answer) => {
-                let result = self.attempt(spoiled, |connection, ledger| {
-                    apply::apply(connection, ledger, &batch)
-                });
+                let result = self.attempt(spoiled, |connection, ledger| apply::apply(connection, ledger, &batch));
                 answer_later(answer, result)
             }
             Request::Prune(limits, now, answer) => {
-                let prune = |connection: &Connection, ledger: &mut Ledger| {
-                    prune::prune(connection, ledger, limits, now)
-                };
+                let prune =
+                    |connection: &Connection, ledger: &mut Ledger| prune::prune(connection, ledger, limits, now);
                 answer_later(answer, self.attempt(spoiled, prune))
             }
             // They were taken out before the transaction began.
@@ -177,11 +170,7 @@ impl Writer {
             };
         }
         // Every event moves the chain, so an unmoved ledger means that nothing was changed.
-        let end = if self.ledger == before {
-            "ROLLBACK"
-        } else {
-            "COMMIT"
-        };
+        let end = if self.ledger == before { "ROLLBACK" } else { "COMMIT" };
         match apply::run(&self.connection, end, []) {
             Ok(_) => {
                 if self.ledger != before {
@@ -202,8 +191,7 @@ impl Writer {
     fn commit_failed(&mut self, before: Ledger, error: &rusqlite::Error) -> GroupOutcome {
         self.ledger = before;
         let message = error.to_string();
-        let rolled_back =
-            self.connection.is_autocommit() || apply::run(&self.connection, "ROLLBACK", []).is_ok();
+        let rolled_back = self.connection.is_autocommit() || apply::run(&self.connection, "ROLLBACK", []).is_ok();
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         let in_doubt = !(full && rolled_back);
         if in_doubt {
@@ -236,14 +224,10 @@ fn judge<T>(result: Result<T, Refusal>, outcome: &GroupOutcome) -> Result<T, Com
             message: message.clone(),
             in_doubt: *in_doubt,
         }),
-        (Err(Refusal::Engine(error) | Refusal::Spoiled(error)), _) => {
-            Err(failed(error.to_string()))
-        }
+        (Err(Refusal::Engine(error) | Refusal::Spoiled(error)), _) => Err(failed(error.to_string())),
         (Err(Refusal::Forbidden(why)), _) => Err(failed(why.to_owned())),
         (Err(Refusal::Conflict), GroupOutcome::Durable) => Err(CommitError::Conflict),
-        (Err(Refusal::Duplicate(unique)), GroupOutcome::Durable) => {
-            Err(CommitError::Duplicate(unique))
-        }
+        (Err(Refusal::Duplicate(unique)), GroupOutcome::Durable) => Err(CommitError::Duplicate(unique)),
         // It clashed perhaps with one that is not there now, so the clash says nothing.
         (Err(Refusal::Conflict | Refusal::Duplicate(_)), GroupOutcome::Failed { message, .. }) => {
             Err(failed(message.clone()))
