@@ -1,15 +1,16 @@
 //! Commits as fast as it can and tells on stdout what was acknowledged, until it is ended from outside.
 //!
-//! `store-committer commit sqlite|sled|unsynced PATH PREFIX` prints `ack KEY` for each acknowledged key;
-//! `store-committer look sled|unsynced PATH` reads keys from stdin and prints `missing KEY` for each that
+//! `store-committer commit sqlite|sled|synced|unsynced PATH PREFIX` prints `ack KEY` for each acknowledged key;
+//! `store-committer look sled|synced|unsynced PATH` reads keys from stdin and prints `missing KEY` for each that
 //! is not there, then `done`. It is a program of its own so that it can be killed, or panic, alone.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, BufRead, Write},
     path::Path,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use sigillo_ca::{
@@ -36,9 +37,14 @@ async fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["commit", "sqlite", path, prefix] => commit_to_sqlite(Path::new(path), prefix).await,
         ["commit", "sled", path, prefix] => commit_to_sled(Path::new(path), prefix),
-        ["commit", "unsynced", path, prefix] => write_without_sync(Path::new(path), prefix),
+        ["commit", "synced", path, prefix] => write_lines(Path::new(path), prefix, |file| file.sync_data()),
+        ["commit", "unsynced", path, prefix] => write_lines(Path::new(path), prefix, |_| {
+            // Slow enough that it does not fill the disk.
+            std::thread::sleep(Duration::from_micros(200));
+            Ok(())
+        }),
         ["look", "sled", path] => look_in_sled(Path::new(path)),
-        ["look", "unsynced", path] => look_in_file(Path::new(path)),
+        ["look", "synced" | "unsynced", path] => look_in_file(Path::new(path)),
         _ => return ExitCode::from(2),
     };
     match result {
@@ -97,14 +103,13 @@ fn commit_to_sled(path: &Path, prefix: &str) -> Outcome {
     Ok(())
 }
 
-fn write_without_sync(path: &Path, prefix: &str) -> Outcome {
+fn write_lines(path: &Path, prefix: &str, sync: impl Fn(&File) -> io::Result<()>) -> Outcome {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     for n in 0_u64.. {
         let key = format!("{prefix}-{n}");
         file.write_all(format!("{key}\n").as_bytes())?;
+        sync(&file)?;
         acknowledge(&key)?;
-        // Slow enough that the file is not cut by its own size.
-        std::thread::sleep(std::time::Duration::from_micros(200));
     }
     Ok(())
 }

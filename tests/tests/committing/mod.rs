@@ -1,10 +1,12 @@
 //! A process that commits under load, and what it acknowledged before it was ended.
 
+#![allow(dead_code, reason = "each trial uses a part of it")]
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -64,12 +66,17 @@ impl Committer {
             .expect("the committer acknowledges something");
         self.take(first);
         let end = Instant::now() + time;
-        loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.take(line),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            self.take(line);
         }
+    }
+
+    /// Returns every key that it has acknowledged up to now.
+    pub fn acknowledged(&mut self) -> Vec<String> {
+        while let Ok(line) = self.lines.try_recv() {
+            self.take(line);
+        }
+        self.acknowledged.clone()
     }
 
     /// Kills it, and returns every key that it acknowledged.
