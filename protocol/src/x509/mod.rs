@@ -4,4 +4,7 @@
 //! follows, which keys and signatures are good enough) is decided here.
 
 pub mod cert_id;
+pub mod csr;
+pub mod der;
+pub mod key;
 pub mod reason;
