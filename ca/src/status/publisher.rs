@@ -262,28 +262,35 @@ impl Publisher {
         }
         let began = Instant::now();
         let mut published = false;
+        let mut failed = None;
         for slot in &self.slots {
             let current = slot.current();
-            let scheduled = self.clock.now() >= due_at(current.as_deref(), &self.settings);
-            // A position of the past is no reason: a CRL that was made meanwhile shows it.
-            let revoked = self.settings.on_revocation
-                && revoking.iter().any(|(id, position)| {
-                    *id == slot.id && current.as_ref().is_none_or(|current| current.position < *position)
-                });
-            if scheduled || revoked {
-                if let Err(error) = self.publish_slot(slot).await {
+            if !self.is_due(slot, current.as_deref(), &revoking) {
+                continue;
+            }
+            // One issuer's trouble is not another's: the rest is published before the failure is told.
+            match self.publish_slot(slot).await {
+                Ok(_) => published = true,
+                Err(error) => {
                     // What was followed is looked at again, or the revocation would wait for the schedule.
                     *followed = current.map_or(0, |current| current.position).min(*followed);
-                    return Err(error);
+                    failed = Some(error);
                 }
-                published = true;
             }
         }
-        Ok(if published {
-            began.elapsed() * REST_FACTOR
-        } else {
-            Duration::ZERO
-        })
+        match failed {
+            Some(error) => Err(error),
+            None if published => Ok(began.elapsed() * REST_FACTOR),
+            None => Ok(Duration::ZERO),
+        }
+    }
+
+    /// Decides whether an issuer's next CRL is to be made now.
+    fn is_due(&self, slot: &Slot, current: Option<&PublishedCrl>, revoking: &BTreeSet<(IssuerId, u64)>) -> bool {
+        // A place in the feed that a CRL made meanwhile reflects is no reason for another.
+        let unlisted = |position: u64| current.is_none_or(|current| current.position < position);
+        let revoked = revoking.iter().any(|(id, position)| *id == slot.id && unlisted(*position));
+        self.clock.now() >= due_at(current, &self.settings) || (self.settings.on_revocation && revoked)
     }
 
     /// Follows the feed; returns the issuers that have revoked, with where in the feed.

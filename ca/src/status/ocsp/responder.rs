@@ -142,7 +142,7 @@ impl OcspResponder {
             .map(|serial| self.view.revision(serial));
         let findings = self.find(issuer, &request.requests, now).await?;
         let responder = issuer.responder();
-        let times = self.times(&responder, findings.known_at, now)?;
+        let times = self.times(&responder, findings.known_at, self.clock.now())?;
         let refresh_at = self.refresh_at(&findings, times);
         let says_good = findings
             .statements
@@ -196,8 +196,13 @@ impl OcspResponder {
                         tracing::warn!(%error, %serial, "a status cannot be looked up");
                         ErrorStatus::TryLater
                     })?;
+                    let status = status_of(&known);
                     findings.known_at = findings.known_at.min(known.at);
-                    status_of(&known)
+                    // A change that came while this was looked up is known since then, not since before.
+                    if let Status::Revoked(revocation) = status {
+                        findings.known_at = findings.known_at.max(revocation.at);
+                    }
+                    status
                 }
                 _ => Status::Unknown,
             };
