@@ -17,10 +17,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{
-    registrar::Registrar,
-    status::{Publisher, StatusService},
-};
+use crate::{registrar::Registrar, status::StatusService};
 
 pub use answers::AdminError;
 
@@ -40,10 +37,8 @@ pub mod answers_for_cli {
 pub struct Admin {
     /// Decides and records.
     pub registrar: Arc<Registrar>,
-    /// Has to know of revocations at once.
-    pub status: Arc<StatusService>,
     /// Publishes CRLs.
-    pub publisher: Arc<Publisher>,
+    pub status: Arc<StatusService>,
 }
 
 type Shared = axum::extract::State<Arc<Admin>>;

@@ -7,7 +7,7 @@ use super::{
     operate::{escape, print_json},
     remote::Operations,
 };
-use crate::{admin::answers_for_cli::ListPage, audit::Verifier, model::AuditRecord};
+use crate::{admin::answers_for_cli::ListPage, audit::{Chain, verify}, model::AuditRecord};
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -28,13 +28,17 @@ pub async fn run(common: &Common, command: AuditCommand) -> CliResult {
             .await
         }
         AuditCommand::Verify => {
-            let mut verifier = Verifier::new();
-            follow(&operations, |record| Ok(verifier.next(&record)?)).await?;
-            let count = verifier.count();
+            let mut chain = Chain::START;
+            follow(&operations, |record| {
+                chain = verify(chain, [&record])?;
+                Ok(())
+            })
+            .await?;
+            let head: String = chain.hash.iter().map(|octet| format!("{octet:02x}")).collect();
             if common.json {
-                return print_json(&serde_json::json!({ "records": count, "head": verifier.head_hex() }));
+                return print_json(&serde_json::json!({ "records": chain.sequence, "head": head }));
             }
-            println!("{count} records, unbroken; head {}", verifier.head_hex());
+            println!("{} records, unbroken; head {head}", chain.sequence);
             Ok(())
         }
     }

@@ -13,7 +13,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Settings};
+use crate::{
+    config::{self, Settings},
+    signer::Passphrase,
+};
 
 /// A certificate authority that a small team starts with one command.
 #[derive(Debug, Parser)]
@@ -180,19 +183,13 @@ impl Common {
         Ok(config::load(&self.dir, &self.set)?)
     }
 
-    fn passphrase(&self) -> CliResult<Option<secrecy::SecretString>> {
+    fn passphrase(&self) -> CliResult<Option<Passphrase>> {
         let Some(path) = &self.passphrase_file else {
             return Ok(None);
         };
-        let text = zeroize::Zeroizing::new(
-            std::fs::read_to_string(path)
-                .map_err(|error| CliError::new(format!("the passphrase file {} cannot be read", path.display())).with_detail(error))?,
-        );
-        // An editor ends the file with a line break, which nobody means as a part of the passphrase.
-        let passphrase = text.trim_end_matches(['\r', '\n']);
-        if passphrase.is_empty() {
-            return Err(CliError::new(format!("the passphrase file {} is empty", path.display())));
-        }
-        Ok(Some(passphrase.to_owned().into()))
+        let read = Passphrase::from_file(path);
+        read.map(Some).map_err(|error| {
+            CliError::new(format!("the passphrase file {} cannot be used", path.display())).with_detail(error)
+        })
     }
 }

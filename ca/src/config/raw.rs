@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::ConfigError;
-use crate::policy::{RawNamePolicy, RawProfile};
+use crate::policy::RawProfile;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -17,7 +17,7 @@ pub struct RawConfig {
     pub validation: RawValidation,
     pub store: RawStore,
     pub profiles: BTreeMap<String, RawProfile>,
-    pub names: RawNamePolicy,
+    pub names: RawNames,
     pub crl: RawCrl,
     pub ocsp: RawOcsp,
     pub limits: RawLimits,
@@ -68,6 +68,15 @@ pub struct RawValidation {
     pub always_valid: Option<bool>,
     pub caa: Option<String>,
     pub dnssec: Option<String>,
+}
+
+/// `names.*`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "see RawConfig")]
+pub struct RawNames {
+    pub allow: Vec<String>,
+    pub deny: Vec<String>,
 }
 
 /// `store.*`
@@ -136,6 +145,24 @@ pub fn read(text: &str, origin: &str, overrides: &[String]) -> Result<RawConfig,
     toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
         syntax(if overrides.is_empty() { origin } else { "--set" }, error.message().to_owned())
     })
+}
+
+/// Writes a first configuration file that holds what was set on the command line.
+///
+/// # Errors
+/// As for reading.
+pub fn document(overrides: &[String]) -> Result<String, ConfigError> {
+    read("", "--set", overrides)?;
+    let mut table = toml::Table::new();
+    for (key, value) in overrides.iter().filter_map(|argument| argument.split_once('=')) {
+        put(&mut table, key.trim(), value_of(value.trim()))
+            .map_err(|message| ConfigError::Syntax { origin: format!("--set {key}"), message })?;
+    }
+    let head = "# Sigillo's configuration. Nothing is mandatory; docs/configuration.md lists every key,\n\
+                # and sigillo-ca config show prints what is in force.\n";
+    let body = toml::to_string(&table)
+        .map_err(|error| ConfigError::Syntax { origin: "--set".to_owned(), message: error.to_string() })?;
+    Ok(format!("{head}{body}"))
 }
 
 /// Takes a value as TOML where it is TOML, and as text otherwise: quotes on a command line are a nuisance.

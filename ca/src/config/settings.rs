@@ -10,7 +10,7 @@ use sigillo_protocol::acme::identifier::Name;
 
 use super::{CalendarSpan, ConfigError, raw};
 use crate::{
-    policy::{NamePolicy, Profiles},
+    policy::{NameRules, Profiles},
     validator::{ValidationSettings, parse_network},
 };
 
@@ -28,7 +28,7 @@ pub struct Settings {
     /// What it issues.
     pub profiles: Profiles,
     /// For which names it issues at all.
-    pub names: NamePolicy,
+    pub names: NameRules,
     /// How it publishes CRLs.
     pub crl: CrlSettings,
     /// How it answers OCSP.
@@ -137,8 +137,14 @@ impl Settings {
     /// [`ConfigError::Value`] for the first value that cannot be used.
     pub fn check(raw: raw::RawConfig, dir: &Path) -> Result<Self, ConfigError> {
         let acme = AcmeSettings::check(raw.acme)?;
-        let profiles = Profiles::check(raw.profiles).map_err(|error| ConfigError::value("profiles", error))?;
-        let names = NamePolicy::check(raw.names).map_err(|error| ConfigError::value("names", error))?;
+        let profiles = Profiles::check(&raw.profiles)
+            .map_err(|(name, error)| ConfigError::value(format!("profiles.{name}"), error))?;
+        if let Some(profile) = profiles.iter().find(|profile| profile.approval) {
+            // An order that nobody can approve would wait for ever.
+            let key = format!("profiles.{}.approval", profile.name);
+            return Err(ConfigError::value(key, "approval by an operator is not supported yet"));
+        }
+        let names = NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
         Ok(Self {
             server: ServerSettings::check(raw.server)?,
             validation: validation(raw.validation, &acme)?,
@@ -151,6 +157,62 @@ impl Settings {
             limits: LimitSettings::check(raw.limits)?,
             prune: PruneSettings::check(raw.prune)?,
         })
+    }
+}
+
+impl Settings {
+    /// Shows the settings in force, defaults included, as keys and values.
+    pub fn show(&self) -> String {
+        let texts = |names: &[String]| format!("{names:?}");
+        let own_names: Vec<String> = self.server.names.iter().map(ToString::to_string).collect();
+        let networks = |list: &[ipnet::IpNet]| texts(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let seconds = |duration: Duration| format!("\"{}s\"", duration.as_secs_f64());
+        let optional = |text: &Option<String>| text.as_ref().map(|text| format!("{text:?}"));
+        let validation = &self.validation;
+        let lines: Vec<(&str, Option<String>)> = vec![
+            ("server.https", Some(format!("\"{}\"", self.server.https))),
+            ("server.http", Some(format!("\"{}\"", self.server.http))),
+            ("server.health", self.server.health.map(|address| format!("\"{address}\""))),
+            ("server.names", Some(texts(&own_names))),
+            ("server.public_https", Some(format!("{:?}", self.server.public_https))),
+            ("server.public_http", Some(format!("{:?}", self.server.public_http))),
+            ("server.log", Some(format!("{:?}", self.server.log))),
+            ("acme.eab_required", Some(self.acme.eab_required.to_string())),
+            ("acme.terms", optional(&self.acme.terms)),
+            ("acme.website", optional(&self.acme.website)),
+            ("acme.caa_identities", Some(texts(&self.acme.caa_identities))),
+            ("acme.reuse_authorizations", Some(self.acme.reuse_authorizations.to_string())),
+            ("validation.http01_port", Some(validation.http01_port.to_string())),
+            ("validation.tls_alpn01_port", Some(validation.tls_alpn01_port.to_string())),
+            ("validation.https_port", Some(validation.https_port.to_string())),
+            ("validation.resolver", optional(&validation.resolver)),
+            ("validation.allow_networks", Some(networks(&validation.allow_networks))),
+            ("validation.deny_networks", Some(networks(&validation.deny_networks))),
+            ("validation.always_valid", Some(validation.always_valid.to_string())),
+            ("validation.caa", Some(format!("{:?}", validation.caa.as_str()))),
+            ("validation.dnssec", Some(format!("{:?}", validation.dnssec.as_str()))),
+            ("store.url", Some(format!("\"sqlite:{}\"", self.store.path.display()))),
+            ("crl.validity", Some(seconds(self.crl.validity))),
+            ("crl.interval", Some(seconds(self.crl.interval))),
+            ("crl.on_revocation", Some(self.crl.on_revocation.to_string())),
+            ("crl.gather", Some(seconds(self.crl.gather))),
+            ("ocsp.validity", Some(seconds(self.ocsp.validity))),
+            ("limits.enabled", Some(self.limits.enabled.to_string())),
+            ("limits.new_accounts_per_hour", Some(self.limits.new_accounts_per_hour.to_string())),
+            ("limits.new_orders_per_hour", Some(self.limits.new_orders_per_hour.to_string())),
+            ("limits.connections", Some(self.limits.connections.to_string())),
+        ];
+        let mut shown = String::new();
+        for (key, value) in lines {
+            if let Some(value) = value {
+                shown.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        for profile in self.profiles.iter() {
+            shown.push_str(&format!("profiles.{}.description = {:?}\n", profile.name, profile.description));
+            shown.push_str(&format!("profiles.{}.validity = \"{}\"\n", profile.name, profile.validity.usual));
+        }
+        shown
     }
 }
 

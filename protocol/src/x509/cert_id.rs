@@ -22,7 +22,9 @@ pub struct CertificateId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateIdError {
     /// The text is not two base64url parts with one dot between them.
-    #[error("a certificate is named by the base64url of its key identifier, a dot, and the base64url of its serial number")]
+    #[error(
+        "a certificate is named by the base64url of its key identifier, a dot, and the base64url of its serial number"
+    )]
     Form,
     /// The serial part is not what DER would hold.
     #[error("the serial number is not the content of a DER INTEGER")]
@@ -44,8 +46,8 @@ impl CertificateId {
     /// # Errors
     /// [`CertificateIdError::NoCertificate`] or [`CertificateIdError::NoKeyIdentifier`].
     pub fn from_certificate_der(der: &[u8]) -> Result<Self, CertificateIdError> {
-        let (rest, certificate) =
-            x509_parser::certificate::X509Certificate::from_der(der).map_err(|_| CertificateIdError::NoCertificate)?;
+        let (rest, certificate) = x509_parser::certificate::X509Certificate::from_der(der)
+            .map_err(|_| CertificateIdError::NoCertificate)?;
         if !rest.is_empty() {
             return Err(CertificateIdError::NoCertificate);
         }
@@ -57,7 +59,10 @@ impl CertificateId {
                 _ => None,
             })
             .ok_or(CertificateIdError::NoKeyIdentifier)?;
-        Ok(Self { key_identifier: key_identifier.0.to_vec(), serial: certificate.raw_serial().to_vec() })
+        Ok(Self {
+            key_identifier: key_identifier.0.to_vec(),
+            serial: certificate.raw_serial().to_vec(),
+        })
     }
 }
 
@@ -73,7 +78,12 @@ fn is_der_integer(content: &[u8]) -> bool {
 
 impl fmt::Display for CertificateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", base64url::encode(&self.key_identifier), base64url::encode(&self.serial))
+        write!(
+            f,
+            "{}.{}",
+            base64url::encode(&self.key_identifier),
+            base64url::encode(&self.serial)
+        )
     }
 }
 
@@ -93,7 +103,10 @@ impl FromStr for CertificateId {
         if !is_der_integer(&serial) {
             return Err(CertificateIdError::Serial);
         }
-        Ok(Self { key_identifier, serial })
+        Ok(Self {
+            key_identifier,
+            serial,
+        })
     }
 }
 
@@ -130,11 +143,18 @@ mod tests {
         for case in cases {
             assert!(case.parse::<CertificateId>().is_err(), "{case}");
         }
-        assert!("A".repeat(CertificateId::TEXT_LENGTH_MAX + 1).parse::<CertificateId>().is_err());
+        assert!(
+            "A".repeat(CertificateId::TEXT_LENGTH_MAX + 1)
+                .parse::<CertificateId>()
+                .is_err()
+        );
     }
 
     #[test]
     fn bytes_that_are_no_certificate_have_no_identifier() {
-        assert_eq!(CertificateId::from_certificate_der(&[0x30, 0]), Err(CertificateIdError::NoCertificate));
+        assert_eq!(
+            CertificateId::from_certificate_der(&[0x30, 0]),
+            Err(CertificateIdError::NoCertificate)
+        );
     }
 }

@@ -31,11 +31,12 @@ pub enum DerError {
 }
 
 const BOOLEAN: u8 = 0x01;
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
 const NULL: u8 = 0x05;
-const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 const ENUMERATED: u8 = 0x0a;
+const UTF8_STRING: u8 = 0x0c;
 /// SEQUENCE with its constructed bit.
 pub(crate) const SEQUENCE: u8 = 0x30;
 /// SET with its constructed bit.
@@ -81,7 +82,9 @@ fn length(bytes: &[u8]) -> Result<(usize, &[u8]), DerError> {
         return Err(DerError::Truncated);
     }
     let (octets, rest) = rest.split_at(count);
-    let length = octets.iter().fold(0usize, |sum, octet| (sum << 8) | usize::from(*octet));
+    let length = octets
+        .iter()
+        .fold(0usize, |sum, octet| (sum << 8) | usize::from(*octet));
     if octets[0] == 0 || length < 0x80 {
         return Err(DerError::Length);
     }
@@ -139,8 +142,12 @@ fn check_universal(element: Element<'_>) -> Result<(), DerError> {
     if matches!(element.tag, SEQUENCE | SET) {
         return Ok(());
     }
-    // Tag 0 is the end marker of BER; a primitive SEQUENCE or SET and a constructed anything else do not exist.
-    if number == 0 || matches!(number, 0x10 | 0x11) || element.tag & CONSTRUCTED != 0 {
+    // Tag 0 is the end marker of BER; a primitive SEQUENCE or SET and a constructed anything else do
+    // not exist; and no structure here holds object descriptors, reals and their like, which
+    // `x509-parser` would take for an object identifier in some places.
+    let is_used =
+        matches!(number, BOOLEAN..=OBJECT_IDENTIFIER | ENUMERATED | UTF8_STRING | 0x12..=0x1e);
+    if !is_used || element.tag & CONSTRUCTED != 0 {
         return Err(DerError::Tag);
     }
     let right = match (number, element.content) {
@@ -209,7 +216,7 @@ mod tests {
 
     #[test]
     fn refuses_what_only_ber_writes() {
-        let cases: [(&[u8], DerError); 17] = [
+        let cases: [(&[u8], DerError); 18] = [
             (&[], DerError::Truncated),
             (&[0x30], DerError::Truncated),
             (&[0x30, 1], DerError::Truncated),
@@ -220,6 +227,7 @@ mod tests {
             (&[0x30, 0x85, 1, 1, 1, 1, 1], DerError::Length),
             (&[0x24, 2, 4, 0], DerError::Tag),
             (&[0x10, 0], DerError::Tag),
+            (&[0x07, 1, 0], DerError::Tag),
             (&[0x1f, 0x81, 0, 0], DerError::Tag),
             (&[0x01, 1, 1], DerError::Value),
             (&[0x02, 2, 0, 1], DerError::Value),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use x509_parser::{
     der_parser::num_bigint::BigUint,
     oid_registry::{
-        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519, Oid,
+        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
+        OID_SIG_ED25519, Oid,
     },
     x509::SubjectPublicKeyInfo,
 };
@@ -52,10 +53,16 @@ impl FromStr for KeyKind {
             "ecdsa-p384" => Ok(Self::EcdsaP384),
             "ed25519" => Ok(Self::Ed25519),
             _ => {
-                let bits: u16 =
-                    text.strip_prefix("rsa-").and_then(|bits| bits.parse().ok()).ok_or(UnknownKeyKind)?;
-                let fits = KeyPolicy::RSA_BITS.contains(&bits) && bits % 8 == 0;
-                if fits { Ok(Self::Rsa(bits)) } else { Err(UnknownKeyKind) }
+                let bits: u16 = text
+                    .strip_prefix("rsa-")
+                    .and_then(|bits| bits.parse().ok())
+                    .ok_or(UnknownKeyKind)?;
+                let fits = KeyPolicy::RSA_BITS.contains(&bits) && bits.is_multiple_of(8);
+                if fits {
+                    Ok(Self::Rsa(bits))
+                } else {
+                    Err(UnknownKeyKind)
+                }
             }
         }
     }
@@ -69,7 +76,9 @@ impl Serialize for KeyKind {
 
 impl<'de> Deserialize<'de> for KeyKind {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -115,7 +124,9 @@ impl Default for KeyPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Neither RSA, nor ECDSA on a known curve, nor Ed25519; or written unusually.
-    #[error("the key is of no supported kind: use ECDSA on the named curve P-256 or P-384, Ed25519, or RSA")]
+    #[error(
+        "the key is of no supported kind: use ECDSA on the named curve P-256 or P-384, Ed25519, or RSA"
+    )]
     Unsupported,
     /// The policy does not allow the kind.
     #[error("keys of kind {0} are not accepted here")]
@@ -135,14 +146,20 @@ pub enum KeyError {
 }
 
 /// Checks a key and tells its kind.
-pub(crate) fn check(spki: &SubjectPublicKeyInfo<'_>, policy: &KeyPolicy) -> Result<KeyKind, KeyError> {
+pub(crate) fn check(
+    spki: &SubjectPublicKeyInfo<'_>,
+    policy: &KeyPolicy,
+) -> Result<KeyKind, KeyError> {
     let algorithm = &spki.algorithm;
     if spki.subject_public_key.unused_bits != 0 {
         return Err(KeyError::Unsupported);
     }
     let octets: &[u8] = &spki.subject_public_key.data;
     let kind = if algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        check_curve_point(algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok()), octets)?
+        check_curve_point(
+            algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok()),
+            octets,
+        )?
     } else if algorithm.algorithm == OID_SIG_ED25519 {
         if algorithm.parameters.is_some() {
             return Err(KeyError::Unsupported);
@@ -150,7 +167,11 @@ pub(crate) fn check(spki: &SubjectPublicKeyInfo<'_>, policy: &KeyPolicy) -> Resu
         check_ed25519(octets)?
     } else if algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
         // RFC 3279 section 2.3.1: the parameters are NULL.
-        if !algorithm.parameters.as_ref().is_some_and(|p| p.as_null().is_ok()) {
+        if algorithm
+            .parameters
+            .as_ref()
+            .is_none_or(|p| p.as_null().is_err())
+        {
             return Err(KeyError::Unsupported);
         }
         check_rsa(octets, policy)?
@@ -163,7 +184,11 @@ pub(crate) fn check(spki: &SubjectPublicKeyInfo<'_>, policy: &KeyPolicy) -> Resu
         KeyKind::Ed25519 => policy.ed25519,
         KeyKind::Rsa(_) => true,
     };
-    if allowed { Ok(kind) } else { Err(KeyError::Forbidden(kind)) }
+    if allowed {
+        Ok(kind)
+    } else {
+        Err(KeyError::Forbidden(kind))
+    }
 }
 
 fn check_curve_point(curve: Option<Oid<'_>>, octets: &[u8]) -> Result<KeyKind, KeyError> {
@@ -189,24 +214,35 @@ fn check_curve_point(curve: Option<Oid<'_>>, octets: &[u8]) -> Result<KeyKind, K
 fn check_ed25519(octets: &[u8]) -> Result<KeyKind, KeyError> {
     let octets: &[u8; 32] = octets.try_into().map_err(|_| KeyError::Point)?;
     let key = ed25519_dalek::VerifyingKey::from_bytes(octets).map_err(|_| KeyError::Point)?;
-    if key.is_weak() { Err(KeyError::Point) } else { Ok(KeyKind::Ed25519) }
+    if key.is_weak() {
+        Err(KeyError::Point)
+    } else {
+        Ok(KeyKind::Ed25519)
+    }
 }
 
 fn check_rsa(octets: &[u8], policy: &KeyPolicy) -> Result<KeyKind, KeyError> {
     let (modulus, exponent) = rsa_numbers(octets)?;
     let bits = 8 * modulus.len() as u64 - u64::from(modulus[0].leading_zeros());
     let Some(sizes) = &policy.rsa_bits else {
-        return Err(KeyError::Forbidden(KeyKind::Rsa(bits.try_into().unwrap_or(u16::MAX))));
+        return Err(KeyError::Forbidden(KeyKind::Rsa(
+            bits.try_into().unwrap_or(u16::MAX),
+        )));
     };
-    let size = u16::try_from(bits).ok().filter(|size| {
-        size % 8 == 0 && sizes.contains(size) && KeyPolicy::RSA_BITS.contains(size)
-    });
+    let size = u16::try_from(bits)
+        .ok()
+        .filter(|size| size.is_multiple_of(8) && sizes.contains(size) && KeyPolicy::RSA_BITS.contains(size));
     let size = size.ok_or(KeyError::ModulusSize(bits))?;
     if exponent.len() > 8 {
         return Err(KeyError::Exponent);
     }
-    let exponent = exponent.iter().fold(0u64, |sum, octet| (sum << 8) | u64::from(*octet));
-    if exponent % 2 == 0 || exponent < policy.rsa_exponent_min.max(3) || exponent > KeyPolicy::RSA_EXPONENT_MAX {
+    let exponent = exponent
+        .iter()
+        .fold(0u64, |sum, octet| (sum << 8) | u64::from(*octet));
+    if exponent.is_multiple_of(2)
+        || exponent < policy.rsa_exponent_min.max(3)
+        || exponent > KeyPolicy::RSA_EXPONENT_MAX
+    {
         return Err(KeyError::Exponent);
     }
     match weakness(modulus) {
@@ -238,7 +274,9 @@ fn magnitude(number: der::Element<'_>) -> Result<&[u8], KeyError> {
 
 /// The primes of the ROCA fingerprint (CVE-2017-15361): in a modulus made by the faulty library
 /// each remainder is a power of 65537.
-const ROCA_PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+const ROCA_PRIMES: [u32; 17] = [
+    11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
+];
 
 /// No prime factor below this: a generator that leaves one is broken.
 const SMALL_FACTOR_BOUND: u32 = 752;
@@ -247,7 +285,10 @@ fn weakness(modulus: &[u8]) -> Option<&'static str> {
     if (2..SMALL_FACTOR_BOUND).any(|divisor| remainder(modulus, divisor) == 0) {
         return Some("it has a small factor");
     }
-    if ROCA_PRIMES.iter().all(|prime| is_power_of_65537(remainder(modulus, *prime), *prime)) {
+    if ROCA_PRIMES
+        .iter()
+        .all(|prime| is_power_of_65537(remainder(modulus, *prime), *prime))
+    {
         return Some("it carries the fingerprint of CVE-2017-15361 (ROCA)");
     }
     if has_close_factors(&BigUint::from_bytes_be(modulus)) {
@@ -257,7 +298,9 @@ fn weakness(modulus: &[u8]) -> Option<&'static str> {
 }
 
 fn remainder(number: &[u8], divisor: u32) -> u32 {
-    number.iter().fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % divisor)
+    number
+        .iter()
+        .fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % divisor)
 }
 
 fn is_power_of_65537(value: u32, prime: u32) -> bool {
@@ -308,10 +351,25 @@ mod tests {
 
     #[test]
     fn kinds_survive_a_round_trip_as_text() {
-        for text in ["ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-8192"] {
+        for text in [
+            "ecdsa-p256",
+            "ecdsa-p384",
+            "ed25519",
+            "rsa-2048",
+            "rsa-3072",
+            "rsa-8192",
+        ] {
             assert_eq!(text.parse::<KeyKind>().unwrap().to_string(), text);
         }
-        for text in ["rsa", "rsa-", "rsa-1024", "rsa-2049", "rsa-16384", "p256", ""] {
+        for text in [
+            "rsa",
+            "rsa-",
+            "rsa-1024",
+            "rsa-2049",
+            "rsa-16384",
+            "p256",
+            "",
+        ] {
             assert!(text.parse::<KeyKind>().is_err(), "{text}");
         }
     }
@@ -320,7 +378,11 @@ mod tests {
     fn squares_are_told_from_other_numbers() {
         let squares: Vec<u32> = (0..200).map(|root| root * root).collect();
         for number in 0..40_000u32 {
-            assert_eq!(is_square(&BigUint::from(number)), squares.contains(&number), "{number}");
+            assert_eq!(
+                is_square(&BigUint::from(number)),
+                squares.contains(&number),
+                "{number}"
+            );
         }
     }
 
@@ -337,8 +399,16 @@ mod tests {
     fn the_roca_fingerprint_is_recognised() {
         // 65537^k is its own fingerprint; a prime-like odd number of no such form is not.
         let power = BigUint::from(65537u32).pow(200).to_bytes_be();
-        assert!(ROCA_PRIMES.iter().all(|p| is_power_of_65537(remainder(&power, *p), *p)));
+        assert!(
+            ROCA_PRIMES
+                .iter()
+                .all(|p| is_power_of_65537(remainder(&power, *p), *p))
+        );
         let other = (BigUint::from(65537u32).pow(200) + 2u8).to_bytes_be();
-        assert!(!ROCA_PRIMES.iter().all(|p| is_power_of_65537(remainder(&other, *p), *p)));
+        assert!(
+            !ROCA_PRIMES
+                .iter()
+                .all(|p| is_power_of_65537(remainder(&other, *p), *p))
+        );
     }
 }

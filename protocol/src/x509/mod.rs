@@ -4,4 +4,9 @@
 //! follows, which keys and signatures are good enough) is decided here.
 
 pub mod cert_id;
+pub mod csr;
+mod der;
+pub mod key;
 pub mod reason;
+
+pub use der::DerError;

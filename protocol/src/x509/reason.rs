@@ -52,7 +52,9 @@ impl RevocationReason {
 
     /// Reads a CRLReason code; `None` for one that is not assigned.
     pub fn from_code(code: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| i64::from(reason.code()) == code)
+        Self::ALL
+            .into_iter()
+            .find(|reason| i64::from(reason.code()) == code)
     }
 
     /// Returns the name that RFC 5280 gives it.
@@ -88,7 +90,10 @@ impl FromStr for RevocationReason {
 
     /// Reads a name in any case, since people type it.
     fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        Self::ALL.into_iter().find(|reason| reason.as_str().eq_ignore_ascii_case(text)).ok_or(UnknownReason)
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str().eq_ignore_ascii_case(text))
+            .ok_or(UnknownReason)
     }
 }
 
@@ -100,7 +105,9 @@ impl Serialize for RevocationReason {
 
 impl<'de> Deserialize<'de> for RevocationReason {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -111,7 +118,10 @@ mod tests {
     #[test]
     fn every_reason_survives_its_code_and_its_name() {
         for reason in RevocationReason::ALL {
-            assert_eq!(RevocationReason::from_code(i64::from(reason.code())), Some(reason));
+            assert_eq!(
+                RevocationReason::from_code(i64::from(reason.code())),
+                Some(reason)
+            );
             assert_eq!(reason.as_str().parse(), Ok(reason));
             assert_eq!(reason.as_str().to_ascii_lowercase().parse(), Ok(reason));
         }
