@@ -1,39 +1,42 @@
-"""Drives a CA with Python's acme library: register, order, prove, download, revoke.
+"""Drives a CA with Python's acme library.
 
-usage: journey.py DIRECTORY_URL TRUST.pem CHALLENGE_FOLDER NAME CHAIN.pem REASON_CODE
+usage: journey.py issue  DIRECTORY_URL TRUST.pem FILE_PREFIX CHALLENGE_FOLDER NAME
+       journey.py revoke DIRECTORY_URL TRUST.pem FILE_PREFIX REASON_CODE
 
-Writes the chain before it revokes, and waits for a line on stdin in between, so that a judge can
-look at the certificate while it is good.
+`issue` registers, orders, proves over http-01 and writes PREFIX.chain.pem and PREFIX.account.pem;
+`revoke` finds that account again by its key and revokes the leaf.
 """
 
 import sys
 from pathlib import Path
 
 import josepy
-from acme import challenges, client, messages
+import OpenSSL
+from acme import challenges, client, errors, messages
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
+def connect(url, trust, key):
+    net = client.ClientNetwork(key, user_agent="sigillo-tests", verify_ssl=trust)
+    return client.ClientV2(client.ClientV2.get_directory(url, net), net=net)
+
+
 def request_for(name):
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = x509.CertificateSigningRequestBuilder().subject_name(
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    )
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    from cryptography.hazmat.primitives import hashes
-
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    request = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM)
 
 
-def main():
-    directory_url, trust, folder, name, chain_file, reason = sys.argv[1:7]
-    key = josepy.JWKRSA(key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
-    net = client.ClientNetwork(key, user_agent="sigillo-tests", verify_ssl=trust)
-    directory = client.ClientV2.get_directory(directory_url, net)
-    acme = client.ClientV2(directory, net=net)
+def issue(url, trust, prefix, folder, name):
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = josepy.JWKRSA(key=private)
+    acme = connect(url, trust, key)
     acme.new_account(messages.NewRegistration.from_data(email="a@example.test", terms_of_service_agreed=True))
     order = acme.new_order(request_for(name))
     for authorization in order.authorizations:
@@ -42,15 +45,24 @@ def main():
         Path(folder, body.chall.encode("token")).write_text(validation)
         acme.answer_challenge(body, response)
     order = acme.poll_and_finalize(order)
-    Path(chain_file).write_text(order.fullchain_pem)
-    done = Path(chain_file + ".revoke")
-    if reason == "-":
-        return
-    leaf = x509.load_pem_x509_certificate(order.fullchain_pem.encode())
-    import OpenSSL
+    Path(prefix + ".chain.pem").write_text(order.fullchain_pem)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    Path(prefix + ".account.pem").write_bytes(pem)
 
+
+def revoke(url, trust, prefix, reason):
+    key = josepy.JWKRSA.load(Path(prefix + ".account.pem").read_bytes())
+    acme = connect(url, trust, key)
+    try:
+        acme.new_account(messages.NewRegistration.from_data(terms_of_service_agreed=True))
+        raise SystemExit("the account of this key was not found again")
+    except errors.ConflictError as known:
+        account = messages.RegistrationResource(uri=known.location, body=messages.Registration())
+        acme.net.account = acme.query_registration(account)
+    leaf = x509.load_pem_x509_certificate(Path(prefix + ".chain.pem").read_bytes())
     acme.revoke(josepy.ComparableX509(OpenSSL.crypto.X509.from_cryptography(leaf)), int(reason))
-    done.write_text("revoked")
 
 
-main()
+{"issue": issue, "revoke": revoke}[sys.argv[1]](*sys.argv[2:])

@@ -68,7 +68,11 @@ impl AccountKey {
     ///
     /// If the machine has no randomness.
     pub fn sign(&self, input: &[u8]) -> Vec<u8> {
-        self.0.sign(&SystemRandom::new(), input).expect("a signature").as_ref().to_vec()
+        self.0
+            .sign(&SystemRandom::new(), input)
+            .expect("a signature")
+            .as_ref()
+            .to_vec()
     }
 
     /// Makes a flattened JWS of a protected header and a payload as they are.
@@ -126,7 +130,11 @@ impl Issued {
     pub fn serial(&self) -> String {
         let der = self.leaf_der();
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).expect("a certificate");
-        certificate.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect()
+        certificate
+            .raw_serial()
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect()
     }
 
     /// Writes the leaf, the issuers and the key beside each other; returns the leaf's path.
@@ -172,14 +180,22 @@ impl Acme {
         }
         let directory = answer.json();
         let key = AccountKey::generate();
-        let mut acme = Self { http, directory, key, kid: String::new() };
+        let mut acme = Self {
+            http,
+            directory,
+            key,
+            kid: String::new(),
+        };
         let url = acme.url("newAccount");
         let payload = json!({"termsOfServiceAgreed": true, "contact": ["mailto:a@example.test"]});
         let answer = acme.post(&url, payload.to_string().as_bytes())?;
         if answer.status != 201 {
             return Err(format!("newAccount: {} {}", answer.status, answer.text()).into());
         }
-        acme.kid = answer.header("location").ok_or("no account URL")?.to_owned();
+        acme.kid = answer
+            .header("location")
+            .ok_or("no account URL")?
+            .to_owned();
         Ok(acme)
     }
 
@@ -215,7 +231,12 @@ impl Acme {
     ///
     /// If there is no answer.
     pub fn send(&self, url: &str, body: &[u8]) -> Result<Response, HttpError> {
-        self.http.request("POST", url, &[("Content-Type", "application/jose+json")], body)
+        self.http.request(
+            "POST",
+            url,
+            &[("Content-Type", "application/jose+json")],
+            body,
+        )
     }
 
     /// Sends a correct signed request; a refused nonce is replaced.
@@ -261,7 +282,11 @@ impl Acme {
     /// If the server refuses.
     pub fn new_order(&self, names: &[&str]) -> Result<(String, Value), HttpError> {
         let identifiers: Vec<Value> = names.iter().map(|name| identifier(name)).collect();
-        let answer = self.expect(&self.url("newOrder"), &json!({"identifiers": identifiers}), 201)?;
+        let answer = self.expect(
+            &self.url("newOrder"),
+            &json!({"identifiers": identifiers}),
+            201,
+        )?;
         let url = answer.header("location").ok_or("no order URL")?.to_owned();
         Ok((url, answer.json()))
     }
@@ -327,7 +352,9 @@ impl Acme {
         let finalize = order["finalize"].as_str().ok_or("no finalize")?;
         self.expect(finalize, &json!({"csr": base64url(csr)}), 200)?;
         let done = self.wait(&order_url, "processing")?;
-        let url = done["certificate"].as_str().ok_or_else(|| format!("no certificate: {done}"))?;
+        let url = done["certificate"]
+            .as_str()
+            .ok_or_else(|| format!("no certificate: {done}"))?;
         let chain = self.read(url)?;
         if chain.status != 200 {
             return Err(format!("{url}: {} {}", chain.status, chain.text()).into());
@@ -353,7 +380,11 @@ impl Acme {
 }
 
 fn identifier(name: &str) -> Value {
-    let kind = if name.parse::<std::net::IpAddr>().is_ok() { "ip" } else { "dns" };
+    let kind = if name.parse::<std::net::IpAddr>().is_ok() {
+        "ip"
+    } else {
+        "dns"
+    };
     json!({"type": kind, "value": name})
 }
 
@@ -361,5 +392,7 @@ fn identifier(name: &str) -> Value {
 pub fn problem(response: &Response) -> String {
     let document = response.json();
     let kind = document["type"].as_str().unwrap_or_default();
-    kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind).to_owned()
+    kind.strip_prefix("urn:ietf:params:acme:error:")
+        .unwrap_or(kind)
+        .to_owned()
 }

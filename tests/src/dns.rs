@@ -71,7 +71,10 @@ impl DnsServer {
     pub fn start() -> Self {
         let texts = tempfile::tempdir().expect("a directory for TXT files");
         let port = ports::free();
-        let zone = Arc::new(Mutex::new(Zone { texts: texts.path().to_owned(), ..Zone::default() }));
+        let zone = Arc::new(Mutex::new(Zone {
+            texts: texts.path().to_owned(),
+            ..Zone::default()
+        }));
         let ended = Arc::new(AtomicBool::new(false));
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("a UDP port");
         udp.set_read_timeout(Some(WAKE)).expect("a read timeout");
@@ -80,7 +83,12 @@ impl DnsServer {
         std::thread::spawn(move || serve_udp(&udp, &known, &stop));
         let (known, stop) = (Arc::clone(&zone), Arc::clone(&ended));
         std::thread::spawn(move || serve_tcp(&tcp, &known, &stop));
-        Self { port, zone, ended, texts }
+        Self {
+            port,
+            zone,
+            ended,
+            texts,
+        }
     }
 
     /// Returns `127.0.0.1:PORT`.
@@ -143,11 +151,19 @@ impl DnsServer {
     /// Returns how often a name was asked for a type.
     pub fn times_asked(&self, name: &str, kind: u16) -> usize {
         let asked = (canonical(name), kind);
-        self.zone().asked.iter().filter(|entry| **entry == asked).count()
+        self.zone()
+            .asked
+            .iter()
+            .filter(|entry| **entry == asked)
+            .count()
     }
 
     fn add(&self, name: &str, kind: u16, data: Vec<u8>) {
-        self.zone().records.entry((canonical(name), kind)).or_default().push(data);
+        self.zone()
+            .records
+            .entry((canonical(name), kind))
+            .or_default()
+            .push(data);
     }
 
     fn zone(&self) -> std::sync::MutexGuard<'_, Zone> {
@@ -165,7 +181,9 @@ impl Drop for DnsServer {
 fn serve_udp(socket: &UdpSocket, zone: &Mutex<Zone>, ended: &AtomicBool) {
     let mut buffer = [0_u8; 4096];
     while !ended.load(Ordering::Acquire) {
-        let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
         if let Some(answer) = respond(&buffer[..length], zone, UDP_BYTES_MAX) {
             let _ = socket.send_to(&answer, peer);
         }
@@ -192,9 +210,13 @@ fn talk(mut stream: TcpStream, zone: &Mutex<Zone>) {
         if stream.read_exact(&mut query).is_err() {
             return;
         }
-        let Some(answer) = respond(&query, zone, usize::from(u16::MAX)) else { return };
+        let Some(answer) = respond(&query, zone, usize::from(u16::MAX)) else {
+            return;
+        };
         let size = u16::try_from(answer.len()).unwrap_or(u16::MAX);
-        let sent = stream.write_all(&size.to_be_bytes()).and_then(|()| stream.write_all(&answer));
+        let sent = stream
+            .write_all(&size.to_be_bytes())
+            .and_then(|()| stream.write_all(&answer));
         if sent.is_err() {
             return;
         }
@@ -236,23 +258,40 @@ impl Zone {
             if self.absent.contains(&owner) || !in_zone(&owner) {
                 return (RCODE_NAME, answers);
             }
-            let alias = self.records.get(&(owner.clone(), TYPE_CNAME)).and_then(|all| all.first());
+            let alias = self
+                .records
+                .get(&(owner.clone(), TYPE_CNAME))
+                .and_then(|all| all.first());
             if let Some(target) = alias.filter(|_| kind != TYPE_CNAME) {
                 answers.push((owner, TYPE_CNAME, target.clone()));
-                owner = decode_name(target, 0).map(|(name, _)| name).unwrap_or_default();
+                owner = decode_name(target, 0)
+                    .map(|(name, _)| name)
+                    .unwrap_or_default();
                 continue;
             }
-            answers.extend(self.data(&owner, kind).into_iter().map(|data| (owner.clone(), kind, data)));
+            answers.extend(
+                self.data(&owner, kind)
+                    .into_iter()
+                    .map(|data| (owner.clone(), kind, data)),
+            );
             break;
         }
         (RCODE_NO_ERROR, answers)
     }
 
     fn data(&self, owner: &str, kind: u16) -> Vec<Vec<u8>> {
-        let mut found = self.records.get(&(owner.to_owned(), kind)).cloned().unwrap_or_default();
+        let mut found = self
+            .records
+            .get(&(owner.to_owned(), kind))
+            .cloned()
+            .unwrap_or_default();
         if kind == TYPE_TXT {
             let file = std::fs::read_to_string(self.texts.join(owner)).unwrap_or_default();
-            found.extend(file.lines().filter(|line| !line.is_empty()).map(character_strings));
+            found.extend(
+                file.lines()
+                    .filter(|line| !line.is_empty())
+                    .map(character_strings),
+            );
         }
         let given = [TYPE_A, TYPE_AAAA]
             .iter()
@@ -286,7 +325,11 @@ fn character_strings(text: &str) -> Vec<u8> {
 
 fn encode_name(name: &str) -> Vec<u8> {
     let mut data = Vec::new();
-    for label in name.trim_end_matches('.').split('.').filter(|label| !label.is_empty()) {
+    for label in name
+        .trim_end_matches('.')
+        .split('.')
+        .filter(|label| !label.is_empty())
+    {
         data.push(u8::try_from(label.len()).expect("a label of at most 63"));
         data.extend_from_slice(label.as_bytes());
     }
@@ -357,7 +400,14 @@ fn message(head: &[u8], code: u16, question: &[u8], answers: &[Answer], extended
         record(&mut out, owner, *kind, 1, TTL_SECONDS, data);
     }
     if negative {
-        record(&mut out, ZONE, TYPE_SOA, 1, TTL_SECONDS, &start_of_authority());
+        record(
+            &mut out,
+            ZONE,
+            TYPE_SOA,
+            1,
+            TTL_SECONDS,
+            &start_of_authority(),
+        );
     }
     if extended {
         let size = u16::try_from(UDP_BYTES_MAX).expect("invariant: a small bound");

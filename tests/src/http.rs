@@ -32,7 +32,10 @@ pub struct Response {
 impl Response {
     /// Returns the first field of a name (given in lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Returns the body as text.
@@ -61,9 +64,15 @@ impl Http {
     pub fn trusting(roots: &Path) -> Self {
         let mut store = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(roots).expect("a file of roots") {
-            store.add(certificate.expect("PEM")).expect("a root certificate");
+            store
+                .add(certificate.expect("PEM"))
+                .expect("a root certificate");
         }
-        assert!(!store.is_empty(), "{} holds no certificate", roots.display());
+        assert!(
+            !store.is_empty(),
+            "{} holds no certificate",
+            roots.display()
+        );
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -95,7 +104,10 @@ impl Http {
         body: &[u8],
     ) -> Result<Response, HttpError> {
         let target = Target::parse(url)?;
-        let mut head = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", target.path, target.authority);
+        let mut head = format!(
+            "{method} {} HTTP/1.1\r\nHost: {}\r\n",
+            target.path, target.authority
+        );
         head.push_str("Connection: close\r\nUser-Agent: sigillo-tests\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -120,7 +132,11 @@ impl Http {
     }
 
     fn exchange(&self, target: &Target, bytes: &[u8]) -> Result<Vec<u8>, HttpError> {
-        let address = target.authority_with_port().to_socket_addrs()?.next().ok_or("no address")?;
+        let address = target
+            .authority_with_port()
+            .to_socket_addrs()?
+            .next()
+            .ok_or("no address")?;
         let stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         stream.set_write_timeout(Some(ANSWER_WITHIN))?;
@@ -158,7 +174,9 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Self, HttpError> {
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("not a URL: {url}"))?;
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| format!("not a URL: {url}"))?;
         let secure = scheme == "https";
         let (authority, path) = match rest.find('/') {
             Some(at) => (&rest[..at], &rest[at..]),
@@ -169,7 +187,13 @@ impl Target {
             _ => (authority, if secure { 443 } else { 80 }),
         };
         let host = host.trim_matches(['[', ']']).to_owned();
-        Ok(Self { secure, authority: authority.to_owned(), host, port, path: path.to_owned() })
+        Ok(Self {
+            secure,
+            authority: authority.to_owned(),
+            host,
+            port,
+            path: path.to_owned(),
+        })
     }
 
     fn authority_with_port(&self) -> (String, u16) {
@@ -178,7 +202,10 @@ impl Target {
 }
 
 fn parse(raw: &[u8], method: &str) -> Result<Response, HttpError> {
-    let end = raw.windows(4).position(|w| w == b"\r\n\r\n").ok_or("no end of the head")?;
+    let end = raw
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .ok_or("no end of the head")?;
     let head = std::str::from_utf8(&raw[..end])?;
     let mut lines = head.split("\r\n");
     let first = lines.next().unwrap_or_default();
@@ -187,10 +214,17 @@ fn parse(raw: &[u8], method: &str) -> Result<Response, HttpError> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut response = Response { status, headers, body: raw[end + 4..].to_vec() };
+    let mut response = Response {
+        status,
+        headers,
+        body: raw[end + 4..].to_vec(),
+    };
     if method == "HEAD" || status == 204 || status == 304 {
         response.body.clear();
-    } else if response.header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+    } else if response
+        .header("transfer-encoding")
+        .is_some_and(|coding| coding == "chunked")
+    {
         response.body = unchunk(&response.body)?;
     } else if let Some(length) = response.header("content-length") {
         let length: usize = length.parse()?;
@@ -205,12 +239,17 @@ fn parse(raw: &[u8], method: &str) -> Result<Response, HttpError> {
 fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>, HttpError> {
     let mut whole = Vec::new();
     loop {
-        let end = rest.windows(2).position(|w| w == b"\r\n").ok_or("a chunk is cut short")?;
+        let end = rest
+            .windows(2)
+            .position(|w| w == b"\r\n")
+            .ok_or("a chunk is cut short")?;
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..end])?.trim(), 16)?;
         if size == 0 {
             return Ok(whole);
         }
-        let data = rest.get(end + 2..end + 2 + size).ok_or("a chunk is cut short")?;
+        let data = rest
+            .get(end + 2..end + 2 + size)
+            .ok_or("a chunk is cut short")?;
         whole.extend_from_slice(data);
         rest = rest.get(end + 4 + size..).ok_or("a chunk is cut short")?;
     }

@@ -44,7 +44,10 @@ impl Papers {
             .into_iter()
             .filter(|block| block.tag() == "CERTIFICATE")
             .collect();
-        assert!(blocks.len() >= 2, "the chain must bring the issuer:\n{chain_pem}");
+        assert!(
+            blocks.len() >= 2,
+            "the chain must bring the issuer:\n{chain_pem}"
+        );
         std::fs::create_dir_all(folder).expect("a folder for the papers");
         let papers = Self {
             leaf: folder.join("leaf.pem"),
@@ -63,7 +66,11 @@ impl Papers {
     /// Returns the serial number of the leaf, as OpenSSL prints it.
     pub fn serial(&self) -> String {
         let output = openssl(&["x509", "-noout", "-serial", "-in"], &[&self.leaf]).succeeded();
-        output.stdout.trim().trim_start_matches("serial=").to_owned()
+        output
+            .stdout
+            .trim()
+            .trim_start_matches("serial=")
+            .to_owned()
     }
 
     /// Returns where the leaf says that its status is answered.
@@ -74,7 +81,10 @@ impl Papers {
     pub fn ocsp_url(&self) -> String {
         let output = openssl(&["x509", "-noout", "-ocsp_uri", "-in"], &[&self.leaf]).succeeded();
         let url = output.stdout.trim().to_owned();
-        assert!(url.starts_with("http://"), "no OCSP address in the certificate: {url:?}");
+        assert!(
+            url.starts_with("http://"),
+            "no OCSP address in the certificate: {url:?}"
+        );
         url
     }
 
@@ -87,7 +97,12 @@ impl Papers {
     pub fn openssl_accepts_the_chain(&self) {
         openssl(
             &["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"],
-            &[&self.root, Path::new("-untrusted"), &self.issuer, &self.leaf],
+            &[
+                &self.root,
+                Path::new("-untrusted"),
+                &self.issuer,
+                &self.leaf,
+            ],
         )
         .succeeded();
     }
@@ -131,7 +146,9 @@ impl Papers {
     #[track_caller]
     pub fn crl(&self, http: &Http) -> Crl {
         let url = distribution_point(&self.leaf);
-        let answer = http.get(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        let answer = http
+            .get(&url)
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!(answer.status, 200, "{url}: {}", answer.text());
         let file = self.folder.join("issuer.crl");
         std::fs::write(&file, &answer.body).expect("the CRL");
@@ -141,7 +158,11 @@ impl Papers {
         )
         .succeeded();
         assert!(output.text().contains("verify OK"), "{output}");
-        Crl { der: answer.body, file, url }
+        Crl {
+            der: answer.body,
+            file,
+            url,
+        }
     }
 
     /// Lets every outsider that is there agree that the certificate is good.
@@ -154,7 +175,11 @@ impl Papers {
         self.openssl_accepts_the_chain();
         let answer = self.ocsp();
         assert_eq!(answer.status, "good", "{}", answer.text);
-        assert_eq!(self.crl(http).reason_of(&self.serial()), None, "a good certificate is listed");
+        assert_eq!(
+            self.crl(http).reason_of(&self.serial()),
+            None,
+            "a good certificate is listed"
+        );
         self.python_judges("good", "");
         self.gnutls_judges("good");
     }
@@ -168,7 +193,12 @@ impl Papers {
     pub fn all_find_it_revoked(&self, http: &Http, reason: &str) {
         let answer = self.ocsp();
         assert_eq!(answer.status, "revoked", "{}", answer.text);
-        assert_eq!(answer.reason_or_unspecified(), reason, "OCSP: {}", answer.text);
+        assert_eq!(
+            answer.reason_or_unspecified(),
+            reason,
+            "OCSP: {}",
+            answer.text
+        );
         let serial = self.serial();
         let listed = eventually("the revocation is in the CRL", CRL_WITHIN, || {
             self.crl(http).reason_of(&serial)
@@ -190,7 +220,10 @@ impl Papers {
         }
         let script = programs::workspace().join("tests/python/judge.py");
         let mut python = programs::third_party("python3");
-        python.arg(script).args([&self.leaf, &self.issuer, &self.root]).args([status, reason]);
+        python
+            .arg(script)
+            .args([&self.leaf, &self.issuer, &self.root])
+            .args([status, reason]);
         run(&mut python, JUDGE_WITHIN).succeeded();
     }
 
@@ -211,8 +244,14 @@ impl Papers {
             .arg(format!("--load-trust={}", self.bundle.display()));
         let output = run(&mut tool, JUDGE_WITHIN).succeeded();
         let text = output.text();
-        assert!(text.contains("Success"), "the signature does not verify: {output}");
-        assert!(text.contains(&format!("Certificate Status: {status}")), "{output}");
+        assert!(
+            text.contains("Success"),
+            "the signature does not verify: {output}"
+        );
+        assert!(
+            text.contains(&format!("Certificate Status: {status}")),
+            "{output}"
+        );
     }
 }
 
@@ -234,10 +273,19 @@ impl OcspAnswer {
         assert!(!text.contains("Status times invalid"), "{output}");
         let status = ["good", "revoked", "unknown"]
             .into_iter()
-            .find(|status| text.lines().any(|line| line.ends_with(&format!(": {status}"))))
+            .find(|status| {
+                text.lines()
+                    .any(|line| line.ends_with(&format!(": {status}")))
+            })
             .unwrap_or_else(|| panic!("no status: {output}"));
-        let reason = text.lines().find_map(|line| line.trim().strip_prefix("Reason: "));
-        Self { status: status.to_owned(), reason: reason.map(str::to_owned), text: text.clone() }
+        let reason = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Reason: "));
+        Self {
+            status: status.to_owned(),
+            reason: reason.map(str::to_owned),
+            text: text.clone(),
+        }
     }
 
     /// Returns the reason; an absent one means `unspecified` (RFC 5280 section 5.3.1).

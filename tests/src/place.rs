@@ -28,7 +28,10 @@ const PEER_WITHIN: Duration = Duration::from_secs(20);
 
 enum Authority {
     Sigillo(Box<Daemon>),
-    Pebble { _running: Background, dns: DnsServer },
+    Pebble {
+        _running: Background,
+        dns: DnsServer,
+    },
 }
 
 /// The CA, its ports and a folder for the client.
@@ -86,10 +89,30 @@ impl Place {
     fn with_pebble(folder: TempDir) -> Self {
         let dns = DnsServer::start();
         let [listen, management, http01_port, tls_alpn01_port] = [(); 4].map(|()| ports::free());
-        let (trust, key) = (folder.path().join("peer.pem"), folder.path().join("peer.key"));
-        let subject = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-        let names = ["-subj", "/CN=peer", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-        let arguments: Vec<&str> = subject.into_iter().chain(names).chain(["-keyout"]).collect();
+        let (trust, key) = (
+            folder.path().join("peer.pem"),
+            folder.path().join("peer.key"),
+        );
+        let subject = [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ];
+        let names = [
+            "-subj",
+            "/CN=peer",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ];
+        let arguments: Vec<&str> = subject
+            .into_iter()
+            .chain(names)
+            .chain(["-keyout"])
+            .collect();
         openssl(&arguments, &[&key, Path::new("-out"), &trust]).succeeded();
         let config = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{listen}"),
@@ -101,17 +124,25 @@ impl Place {
         let file = folder.path().join("peer.json");
         std::fs::write(&file, config.to_string()).expect("the peer's configuration");
         let mut command = programs::third_party("pebble");
-        command.arg("-config").arg(file).args(["-dnsserver", &dns.address()]);
+        command
+            .arg("-config")
+            .arg(file)
+            .args(["-dnsserver", &dns.address()]);
         command.env("PEBBLE_VA_NOSLEEP", "1");
         let log = folder.path().join("peer.log");
         let mut running = Background::start(&mut command, &log);
-        running.wait_for(PEER_WITHIN, |peer| peer.log().contains("ACME directory").then_some(()));
+        running.wait_for(PEER_WITHIN, |peer| {
+            peer.log().contains("ACME directory").then_some(())
+        });
         Self {
             directory: format!("https://localhost:{listen}/dir"),
             trust,
             http01_port,
             tls_alpn01_port,
-            authority: Authority::Pebble { _running: running, dns },
+            authority: Authority::Pebble {
+                _running: running,
+                dns,
+            },
             folder,
         }
     }
@@ -225,7 +256,9 @@ impl Place {
     /// If a judge disagrees.
     #[track_caller]
     pub fn good(&self, files: &[&str]) -> String {
-        let Some(papers) = self.papers(files) else { return serial_of(files[0]) };
+        let Some(papers) = self.papers(files) else {
+            return serial_of(files[0]);
+        };
         papers.all_find_it_good(&self.http());
         papers.serial()
     }
@@ -255,5 +288,9 @@ impl Place {
 #[track_caller]
 pub fn serial_of(file: &str) -> String {
     let output = openssl(&["x509", "-noout", "-serial", "-in"], &[Path::new(file)]).succeeded();
-    output.stdout.trim().trim_start_matches("serial=").to_owned()
+    output
+        .stdout
+        .trim()
+        .trim_start_matches("serial=")
+        .to_owned()
 }

@@ -83,7 +83,9 @@ pub fn run(command: &mut Command, within: Duration) -> Output {
         .stdout(File::create(&out).expect("a file for stdout"))
         .stderr(File::create(&err).expect("a file for stderr"))
         .process_group(0);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{shown}: {error}"));
     let status = wait(&mut child, within);
     if status.is_none() {
         signal_group(&child, "KILL");
@@ -91,9 +93,16 @@ pub fn run(command: &mut Command, within: Duration) -> Output {
     }
     let (stdout, stderr) = (read(&out), read(&err));
     let Some(status) = status else {
-        panic!("{shown} was not done within {within:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+        panic!(
+            "{shown} was not done within {within:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        );
     };
-    Output { command: shown, status, stdout, stderr }
+    Output {
+        command: shown,
+        status,
+        stdout,
+        stderr,
+    }
 }
 
 /// A program that runs beside the test; it and its children are killed when this is dropped.
@@ -113,10 +122,26 @@ impl Background {
     #[track_caller]
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let name = format!("{command:?}");
-        let open = || File::options().create(true).append(true).open(log).expect("a log file");
-        command.stdin(Stdio::null()).stdout(open()).stderr(open()).process_group(0);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { child, name, log: log.to_owned() }
+        let open = || {
+            File::options()
+                .create(true)
+                .append(true)
+                .open(log)
+                .expect("a log file")
+        };
+        command
+            .stdin(Stdio::null())
+            .stdout(open())
+            .stderr(open())
+            .process_group(0);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self {
+            child,
+            name,
+            log: log.to_owned(),
+        }
     }
 
     /// Returns the process id.
@@ -149,7 +174,12 @@ impl Background {
             if let Some(status) = self.ended() {
                 panic!("{} ended early with {status}\n{}", self.name, self.log());
             }
-            assert!(Instant::now() < deadline, "{} not ready\n{}", self.name, self.log());
+            assert!(
+                Instant::now() < deadline,
+                "{} not ready\n{}",
+                self.name,
+                self.log()
+            );
             std::thread::sleep(POLL);
         }
     }
@@ -219,12 +249,18 @@ fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
 }
 
 fn signal(id: u32, name: &str) {
-    let _ = Command::new("kill").args(["-s", name, &id.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-s", name, &id.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 fn signal_group(child: &Child, name: &str) {
     let group = format!("-{}", child.id());
-    let _ = Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-s", name, "--", &group])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Asks until the answer is there, and returns it.

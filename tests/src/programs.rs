@@ -14,7 +14,10 @@ pub const BINARIES_VARIABLE: &str = "SIGILLO_BIN_DIR";
 /// Returns the root of the source tree.
 pub fn workspace() -> PathBuf {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    crate_dir.parent().expect("invariant: the crate lies in the workspace").to_owned()
+    crate_dir
+        .parent()
+        .expect("invariant: the crate lies in the workspace")
+        .to_owned()
 }
 
 /// Returns the path of one of our own programs, built from the tree as it is.
@@ -37,7 +40,10 @@ fn build() -> PathBuf {
     }
     // The test runs as TARGET/PROFILE/deps/NAME.
     let test = std::env::current_exe().expect("the test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("invariant: cargo's layout");
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("invariant: cargo's layout");
     let target = folder.parent().expect("invariant: cargo's layout");
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -46,12 +52,23 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(workspace())
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile])
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--bins",
+            "--profile",
+            profile,
+        ])
         .arg("--target-dir")
         .arg(target)
         .output()
         .expect("cargo");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     folder.to_owned()
 }
 
@@ -79,7 +96,10 @@ pub fn available(names: &[&str]) -> bool {
         return true;
     }
     let required = std::env::var_os(INTEROP_VARIABLE).is_some_and(|value| value != "0");
-    assert!(!required, "{INTEROP_VARIABLE} is set and these programs are missing: {missing:?}");
+    assert!(
+        !required,
+        "{INTEROP_VARIABLE} is set and these programs are missing: {missing:?}"
+    );
     eprintln!("SKIPPED: these programs are missing: {missing:?}. This test has judged NOTHING.");
     false
 }
