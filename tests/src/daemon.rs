@@ -104,7 +104,6 @@ impl Daemon {
             format!("validation.http01_port={http01_port}"),
             format!("validation.tls_alpn01_port={tls_alpn01_port}"),
             format!("validation.resolver={}", dns.address()),
-            "validation.allow_networks=127.0.0.0/8".to_owned(),
             "limits.enabled=false".to_owned(),
         ];
         settings.extend(options.settings);

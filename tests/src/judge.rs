@@ -215,11 +215,10 @@ impl Papers {
     /// If it finds a fault or another status.
     #[track_caller]
     pub fn python_judges(&self, status: &str, reason: &str) {
-        if !programs::available(&["python3"]) {
+        let Some(mut python) = programs::python_with("cryptography") else {
             return;
-        }
+        };
         let script = programs::workspace().join("tests/python/judge.py");
-        let mut python = programs::third_party("python3");
         python
             .arg(script)
             .args([&self.leaf, &self.issuer, &self.root])

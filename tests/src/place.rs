@@ -128,7 +128,11 @@ impl Place {
             .arg("-config")
             .arg(file)
             .args(["-dnsserver", &dns.address()]);
-        command.env("PEBBLE_VA_NOSLEEP", "1");
+        // What Pebble does to toughen clients would only make these runs differ from each other.
+        command
+            .env("PEBBLE_VA_NOSLEEP", "1")
+            .env("PEBBLE_WFE_NONCEREJECT", "0");
+        command.env("PEBBLE_AUTHZREUSE", "0");
         let log = folder.path().join("peer.log");
         let mut running = Background::start(&mut command, &log);
         running.wait_for(PEER_WITHIN, |peer| {

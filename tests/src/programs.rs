@@ -91,17 +91,53 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// If one is missing and `SIGILLO_INTEROP` is set.
 #[track_caller]
 pub fn available(names: &[&str]) -> bool {
-    let missing: Vec<_> = names.iter().filter(|name| find(name).is_none()).collect();
-    if missing.is_empty() {
-        return true;
+    let absent: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| find(name).is_none())
+        .collect();
+    if !absent.is_empty() {
+        missing(&absent);
     }
+    absent.is_empty()
+}
+
+/// Finds a Python that knows a module: the system's own first, since packages of the system are
+/// there and not in whatever `python3` the `PATH` leads to.
+pub fn python(module: &str) -> Option<PathBuf> {
+    [Some("/usr/bin/python3".into()), find("python3")]
+        .into_iter()
+        .flatten()
+        .find(|python: &PathBuf| {
+            let output = Command::new(python)
+                .args(["-c", &format!("import {module}")])
+                .output();
+            output.is_ok_and(|output| output.status.success())
+        })
+}
+
+/// Finds a Python that knows a module, or says loudly that there is none.
+///
+/// # Panics
+///
+/// If there is none and `SIGILLO_INTEROP` is set.
+#[track_caller]
+pub fn python_with(module: &str) -> Option<Command> {
+    let Some(python) = python(module) else {
+        missing(&[&format!("python3 with {module}")]);
+        return None;
+    };
+    Some(Command::new(python))
+}
+
+#[track_caller]
+fn missing(names: &[&str]) {
     let required = std::env::var_os(INTEROP_VARIABLE).is_some_and(|value| value != "0");
     assert!(
         !required,
-        "{INTEROP_VARIABLE} is set and these programs are missing: {missing:?}"
+        "{INTEROP_VARIABLE} is set and these are missing: {names:?}"
     );
-    eprintln!("SKIPPED: these programs are missing: {missing:?}. This test has judged NOTHING.");
-    false
+    eprintln!("SKIPPED: these are missing: {names:?}. This test has NOT been judged by them.");
 }
 
 /// Starts the command line of a third-party program.
