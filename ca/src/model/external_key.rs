@@ -1,13 +1,12 @@
 //! Keys for external account binding (RFC 8555 section 7.3.4).
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{AccountId, Version};
 
 /// A MAC key that an operator handed out.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExternalKey {
     /// Its name, which the client sends as `kid`.
     pub kid: String,

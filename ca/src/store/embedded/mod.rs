@@ -1,1 +1,318 @@
 //! The embedded default: SQLite as the truth.
+//!
+//! One writer thread groups the batches of all that wait into one transaction and one fsync; readers
+//! have connections of their own. One process at a time has the store open.
+
+mod apply;
+mod backup;
+mod connection;
+mod prune;
+mod readers;
+mod reads;
+mod rows;
+mod schema;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use sigillo_protocol::{
+    acme::{authorization::AuthorizationStatus, identifier::Name},
+    jose::Thumbprint,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use backup::restore;
+use readers::Readers;
+use writer::{Request, Writer};
+
+use super::{Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store};
+use crate::model::{
+    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord,
+    ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
+};
+
+/// A store that cannot be opened, copied or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// A later version of the program has written it.
+    #[error("the store has version {found}, and this program knows versions up to {known}")]
+    Newer {
+        /// The store's version.
+        found: i64,
+        /// The latest version that this program knows.
+        known: i64,
+    },
+    /// The file system lacks what a write-ahead log needs, as network file systems do.
+    #[error("{0} is on a file system that cannot hold a write-ahead log; use a local one")]
+    NoLog(PathBuf),
+    /// It is damaged, or no store.
+    #[error("{path} cannot be used: {what}")]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The engine refused.
+    #[error("the store's engine refused: {0}")]
+    Engine(#[from] rusqlite::Error),
+}
+
+/// A store in one SQLite file.
+///
+/// Dropping it waits until everything that was asked for is done, and lets the file go.
+pub struct SqliteStore {
+    /// `None` only while it is being dropped.
+    queue: Option<mpsc::Sender<Request>>,
+    readers: Readers,
+    changed: Arc<watch::Sender<u64>>,
+    writer: Option<thread::JoinHandle<()>>,
+    /// Held for its lock.
+    _lock: Option<File>,
+}
+
+impl SqliteStore {
+    /// Opens the store in a file, and makes file and folder if they are not there.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] if another process has it open; any other if it cannot be read or written.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let lock = lock(path)?;
+        match backup::reserve(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        let mut connection = connection::writer(path)?;
+        schema::migrate(&mut connection)?;
+        // The names of new files are durable only when their folder is.
+        backup::sync_folder_of(path)?;
+        Self::start(connection, Some(lock), |_| Readers::of_file(path.to_owned()))
+    }
+
+    /// Opens a store that is gone when it is dropped: for tests, and for measuring without a disk.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub fn open_in_memory() -> Result<Self, OpenError> {
+        let mut connection = connection::in_memory()?;
+        schema::migrate(&mut connection)?;
+        Self::start(connection, None, |queue| Readers::Writer(queue.clone()))
+    }
+
+    fn start(
+        connection: Connection,
+        lock: Option<File>,
+        readers: impl FnOnce(&mpsc::Sender<Request>) -> Readers,
+    ) -> Result<Self, OpenError> {
+        let (queue, requests) = mpsc::channel(writer::QUEUE_LENGTH_MAX);
+        let changed = Arc::new(watch::Sender::new(0));
+        let writer = Writer::start(connection, requests, Arc::clone(&changed))?;
+        Ok(Self { readers: readers(&queue), queue: Some(queue), changed, writer: Some(writer), _lock: lock })
+    }
+
+    async fn request<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, CommitError>>) -> Request,
+    ) -> Result<T, CommitError> {
+        let stopped = |in_doubt| CommitError::Failed { message: "the store's writer has stopped".into(), in_doubt };
+        let (answer, answered) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or_else(|| stopped(false))?;
+        queue.send(request(answer)).await.map_err(|_| stopped(false))?;
+        // A writer that stops before it answers may have committed.
+        answered.await.map_err(|_| stopped(true))?
+    }
+}
+
+/// Takes the lock that keeps a second process out; the file stays, since removing it would let two in.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path = backup::with_suffix(path, ".lock");
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&lock_path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        match &self.readers {
+            Readers::Pool(pool) => pool.close(),
+            // This one is a sender of the queue too, and the writer waits for the last.
+            Readers::Writer(_) => self.readers = Readers::Writer(mpsc::channel(1).0),
+        }
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer ended in a panic");
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        self.request(|answer| Request::Commit(batch, answer)).await
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, ReadError> {
+        self.readers.read(move |c| reads::account(c, id)).await
+    }
+
+    async fn account_by_thumbprint(&self, thumbprint: Thumbprint) -> Result<Option<Account>, ReadError> {
+        self.readers.read(move |c| reads::account_by_thumbprint(c, thumbprint)).await
+    }
+
+    async fn accounts(&self, page: Page<AccountId>) -> Result<Vec<Account>, ReadError> {
+        self.readers.read(move |c| reads::accounts(c, &page)).await
+    }
+
+    async fn external_key(&self, kid: &str) -> Result<Option<ExternalKey>, ReadError> {
+        let kid = kid.to_owned();
+        self.readers.read(move |c| reads::external_key(c, &kid)).await
+    }
+
+    async fn external_keys(&self, page: Page<String>) -> Result<Vec<ExternalKey>, ReadError> {
+        self.readers.read(move |c| reads::external_keys(c, &page)).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<OrderView>, ReadError> {
+        self.readers.read(move |c| reads::order(c, id)).await
+    }
+
+    async fn orders_of(&self, account: AccountId, page: Page<OrderId>) -> Result<Vec<OrderView>, ReadError> {
+        self.readers.read(move |c| reads::orders_of(c, account, &page)).await
+    }
+
+    async fn orders(&self, progress: Option<&str>, page: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
+        let progress = progress.map(str::to_owned);
+        self.readers.read(move |c| reads::orders(c, progress.as_deref(), &page)).await
+    }
+
+    async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError> {
+        self.readers.read(move |c| reads::authorization(c, id)).await
+    }
+
+    async fn valid_authorization(
+        &self,
+        account: AccountId,
+        name: &Name,
+        at: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError> {
+        let name = name.clone();
+        let status = AuthorizationStatus::Valid;
+        self.readers.read(move |c| reads::authorization_for(c, account, &name, status, at)).await
+    }
+
+    async fn pending_authorization(
+        &self,
+        account: AccountId,
+        name: &Name,
+        at: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError> {
+        let name = name.clone();
+        let status = AuthorizationStatus::Pending;
+        self.readers.read(move |c| reads::authorization_for(c, account, &name, status, at)).await
+    }
+
+    async fn authorizations_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {
+        self.readers.read(move |c| reads::authorizations_due(c, now, limit)).await
+    }
+
+    async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError> {
+        self.readers.read(move |c| reads::certificate(c, serial)).await
+    }
+
+    async fn certificates(
+        &self,
+        filter: &CertificateFilter,
+        page: Page<Serial>,
+    ) -> Result<Vec<Certificate>, ReadError> {
+        let filter = filter.clone();
+        self.readers.read(move |c| reads::certificates(c, &filter, &page)).await
+    }
+
+    async fn certificates_intended(&self, limit: usize) -> Result<Vec<Certificate>, ReadError> {
+        self.readers.read(move |c| reads::certificates_intended(c, limit)).await
+    }
+
+    async fn revoked(
+        &self,
+        issuer: &IssuerId,
+        since: Timestamp,
+        page: Page<Serial>,
+    ) -> Result<Vec<StatusRecord>, ReadError> {
+        let issuer = issuer.clone();
+        self.readers.read(move |c| reads::revoked(c, &issuer, since, &page)).await
+    }
+
+    async fn blocked_key(&self, spki_sha256: [u8; 32]) -> Result<Option<BlockedKey>, ReadError> {
+        self.readers.read(move |c| reads::blocked_key(c, spki_sha256)).await
+    }
+
+    async fn blocked_keys(&self, page: Page<[u8; 32]>) -> Result<Vec<BlockedKey>, ReadError> {
+        self.readers.read(move |c| reads::blocked_keys(c, &page)).await
+    }
+
+    async fn crl(&self, issuer: &IssuerId) -> Result<Option<CrlRecord>, ReadError> {
+        let issuer = issuer.clone();
+        self.readers.read(move |c| reads::crl(c, &issuer)).await
+    }
+
+    async fn status_feed(&self, after: u64, limit: usize) -> Result<Vec<StatusRecord>, ReadError> {
+        self.readers.read(move |c| reads::status_feed(c, after, limit)).await
+    }
+
+    async fn status_position(&self) -> Result<(u64, [u8; 16]), ReadError> {
+        self.readers.read(reads::status_position).await
+    }
+
+    async fn status(&self, serial: Serial) -> Result<Option<StatusRecord>, ReadError> {
+        self.readers.read(move |c| reads::status(c, serial)).await
+    }
+
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError> {
+        self.readers.read(move |c| reads::audit(c, after, limit)).await
+    }
+
+    async fn prune(&self, limits: PruneLimits, now: Timestamp) -> Result<Pruned, CommitError> {
+        self.request(|answer| Request::Prune(limits, now, answer)).await
+    }
+
+    async fn backup(&self, to: &Path) -> Result<(), ReadError> {
+        let to = to.to_owned();
+        self.readers.copy(move |c| backup::write(c, &to)).await
+    }
+}

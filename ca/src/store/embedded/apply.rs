@@ -1,0 +1,428 @@
+//! One batch, applied inside the transaction of its group.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, ffi, params};
+
+use super::rows::{self, Sql};
+use crate::{
+    audit::{self, Chain},
+    model::{
+        Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey,
+        Order, Serial, Version,
+    },
+    store::{Batch, Change, Unique},
+};
+
+/// What the writer carries from batch to batch, so that it need not be asked for each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// Where the audit log stands.
+    pub chain: Chain,
+    /// The status feed's last position.
+    pub position: u64,
+}
+
+impl Ledger {
+    /// Reads where the store stands.
+    pub fn read(connection: &Connection) -> Sql<Self> {
+        let chain = connection
+            .query_row("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1", [], |row| {
+                Ok(Chain { sequence: rows::number(row, 0)?, hash: row.get(1)? })
+            })
+            .optional()?
+            .unwrap_or(Chain::START);
+        let position =
+            connection.query_row("SELECT value FROM counter WHERE name = 'status_position'", [], |row| {
+                rows::number(row, 0)
+            })?;
+        Ok(Self { chain, position })
+    }
+}
+
+/// Why a batch was not applied.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Another change came first.
+    Conflict,
+    /// Something unique is there already.
+    Duplicate(Unique),
+    /// The change would undo what must never be undone.
+    Forbidden(&'static str),
+    /// The engine failed.
+    Engine(rusqlite::Error),
+    /// The engine could not take a part of the group back, so that nothing of the group may be committed.
+    Spoiled(rusqlite::Error),
+    /// The engine has given the group's transaction up before this one's turn came.
+    Abandoned,
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Applies a batch, or changes nothing.
+pub(super) fn apply(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
+    in_savepoint(connection, ledger, |ledger| apply_all(connection, ledger, batch))
+}
+
+/// Does something inside the group's transaction so that its failure leaves the rest of the group alone.
+pub(super) fn in_savepoint<T>(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    act: impl FnOnce(&mut Ledger) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let before = *ledger;
+    run(connection, "SAVEPOINT part", [])?;
+    let result = act(ledger);
+    // Where the engine has given the whole transaction up there is no savepoint left to go back to.
+    if connection.is_autocommit() {
+        return result;
+    }
+    if result.is_err() {
+        *ledger = before;
+        run(connection, "ROLLBACK TO part", []).map_err(Refusal::Spoiled)?;
+    }
+    run(connection, "RELEASE part", []).map_err(Refusal::Spoiled)?;
+    result
+}
+
+fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
+    let position = ledger.position;
+    for change in &batch.changes {
+        match change {
+            Change::Account(account) => write_account(connection, account)?,
+            Change::ExternalKey(key) => write_external_key(connection, key)?,
+            Change::Order(order) => write_order(connection, order)?,
+            Change::Authorization(authorization) => write_authorization(connection, authorization)?,
+            Change::Certificate(certificate) => write_certificate(connection, ledger, certificate)?,
+            Change::BlockedKey(key) => write_blocked_key(connection, key)?,
+            Change::Crl(crl) => write_crl(connection, crl)?,
+        }
+    }
+    if ledger.position != position {
+        let sql = "UPDATE counter SET value = ?1 WHERE name = 'status_position'";
+        run(connection, sql, params![rows::count(ledger.position)])?;
+    }
+    batch.events.iter().try_for_each(|event| record(connection, ledger, event))
+}
+
+/// Appends an event to the audit log.
+pub(super) fn record(connection: &Connection, ledger: &mut Ledger, event: &AuditEvent) -> Result<(), Refusal> {
+    let canonical = audit::canonical(event);
+    let next = ledger.chain.extended(&canonical);
+    let text = String::from_utf8(canonical).map_err(|_| Refusal::Forbidden("an event that is no text"))?;
+    run(
+        connection,
+        "INSERT INTO audit (sequence, hash, event) VALUES (?1, ?2, ?3)",
+        params![rows::count(next.sequence), next.hash, text],
+    )?;
+    ledger.chain = next;
+    Ok(())
+}
+
+/// Runs a statement and returns how many rows it touched.
+pub(super) fn run(connection: &Connection, sql: &str, params: impl Params) -> Sql<usize> {
+    connection.prepare_cached(sql)?.execute(params)
+}
+
+/// Inserts a record; `same_key` is what a clash of the identity means, `same_other` any other clash.
+fn insert(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    same_key: Unique,
+    same_other: Unique,
+) -> Result<(), Refusal> {
+    run(connection, sql, params).map(drop).map_err(|error| duplicate(error, same_key, same_other))
+}
+
+/// Replaces a record; no touched row means that its version is another one by now.
+fn replace(connection: &Connection, sql: &str, params: impl Params, same_other: Unique) -> Result<(), Refusal> {
+    match run(connection, sql, params) {
+        Ok(0) => Err(Refusal::Conflict),
+        Ok(_) => Ok(()),
+        Err(error) => Err(duplicate(error, same_other, same_other)),
+    }
+}
+
+fn duplicate(error: rusqlite::Error, same_key: Unique, same_other: Unique) -> Refusal {
+    match error.sqlite_error().map(|e| (e.code, e.extended_code)) {
+        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_PRIMARYKEY)) => Refusal::Duplicate(same_key),
+        Some((ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_UNIQUE)) => Refusal::Duplicate(same_other),
+        _ => Refusal::Engine(error),
+    }
+}
+
+fn write_account(connection: &Connection, account: &Account) -> Result<(), Refusal> {
+    let was = account.version;
+    let account = Account { version: was.next(), ..account.clone() };
+    let (id, version) = (account.id.as_bytes(), rows::count(account.version.0));
+    let (thumbprint, body) = (account.thumbprint.as_bytes(), rows::to_body(&account)?);
+    if was == Version::NEW {
+        return insert(
+            connection,
+            "INSERT INTO account (id, version, thumbprint, body) VALUES (?1, ?2, ?3, ?4)",
+            params![id, version, thumbprint, body],
+            Unique::Identity,
+            Unique::AccountKey,
+        );
+    }
+    replace(
+        connection,
+        "UPDATE account SET version = ?2, thumbprint = ?3, body = ?4 WHERE id = ?1 AND version = ?5",
+        params![id, version, thumbprint, body, rows::count(was.0)],
+        Unique::AccountKey,
+    )
+}
+
+fn write_external_key(connection: &Connection, key: &ExternalKey) -> Result<(), Refusal> {
+    let version = rows::count(key.version.next().0);
+    let account = key.account.as_ref().map(|id| id.as_bytes());
+    if key.version == Version::NEW {
+        return insert(
+            connection,
+            "INSERT INTO external_key (kid, version, hmac, label, created, account, disabled)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![key.kid, version, *key.hmac, key.label, rows::micros(key.created), account, key.disabled],
+            Unique::ExternalKey,
+            Unique::ExternalKey,
+        );
+    }
+    replace(
+        connection,
+        "UPDATE external_key SET version = ?2, hmac = ?3, label = ?4, account = ?5, disabled = ?6
+         WHERE kid = ?1 AND version = ?7",
+        params![key.kid, version, *key.hmac, key.label, account, key.disabled, rows::count(key.version.0)],
+        Unique::ExternalKey,
+    )
+}
+
+fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
+    let was = order.version;
+    let order = Order { version: was.next(), ..order.clone() };
+    let (id, version) = (order.id.as_bytes(), rows::count(order.version.0));
+    let (expires, progress) = (rows::micros(order.expires), order.progress.as_str());
+    let body = rows::to_body(&order)?;
+    if was != Version::NEW {
+        return replace(
+            connection,
+            "UPDATE orders SET version = ?2, expires = ?3, progress = ?4, body = ?5
+             WHERE id = ?1 AND version = ?6",
+            params![id, version, expires, progress, body, rows::count(was.0)],
+            Unique::Identity,
+        );
+    }
+    insert(
+        connection,
+        "INSERT INTO orders (id, version, account, created, expires, progress, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![id, version, order.account.as_bytes(), rows::micros(order.created), expires, progress, body],
+        Unique::Identity,
+        Unique::Identity,
+    )?;
+    // The list never changes afterwards, so it is written with the order and never again.
+    for (place, authorization) in order.authorizations.iter().enumerate() {
+        run(
+            connection,
+            "INSERT INTO order_authorization (order_id, place, authorization_id) VALUES (?1, ?2, ?3)",
+            params![id, rows::count(place as u64), authorization.as_bytes()],
+        )?;
+    }
+    Ok(())
+}
+
+fn write_authorization(connection: &Connection, authorization: &Authorization) -> Result<(), Refusal> {
+    let was = authorization.version;
+    let authorization = Authorization { version: was.next(), ..authorization.clone() };
+    let (id, version) = (authorization.id.as_bytes(), rows::count(authorization.version.0));
+    let status = rows::authorization_status(authorization.status);
+    let (expires, due) = (rows::micros(authorization.expires), authorization.due().map(rows::micros));
+    let body = rows::to_body(&authorization)?;
+    if was != Version::NEW {
+        return replace(
+            connection,
+            "UPDATE authorizations SET version = ?2, status = ?3, expires = ?4, due = ?5, body = ?6
+             WHERE id = ?1 AND version = ?7",
+            params![id, version, status, expires, due, body, rows::count(was.0)],
+            Unique::Identity,
+        );
+    }
+    insert(
+        connection,
+        "INSERT INTO authorizations (id, version, account, name, status, expires, due, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            id,
+            version,
+            authorization.account.as_bytes(),
+            rows::name(&authorization.name),
+            status,
+            expires,
+            due,
+            body
+        ],
+        Unique::Identity,
+        Unique::Identity,
+    )
+}
+
+fn write_certificate(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    certificate: &Certificate,
+) -> Result<(), Refusal> {
+    if certificate.version == Version::NEW {
+        insert_certificate(connection, certificate)?;
+    } else {
+        replace_certificate(connection, certificate)?;
+    }
+    let told = told_status(connection, certificate.serial)?;
+    match (told, &certificate.state) {
+        (None, CertificateState::Intended | CertificateState::Void) => Ok(()),
+        (Some(_), CertificateState::Intended | CertificateState::Void) => {
+            Err(Refusal::Forbidden("a certificate that was signed cannot become one that was not"))
+        }
+        (told, CertificateState::Issued { .. } | CertificateState::Revoked { .. }) => {
+            let now = rows::revocation_columns(certificate.revocation());
+            if told == Some(now) { Ok(()) } else { tell_status(connection, ledger, certificate, now) }
+        }
+    }
+}
+
+fn insert_certificate(connection: &Connection, certificate: &Certificate) -> Result<(), Refusal> {
+    let serial = certificate.serial.as_bytes();
+    let (revoked_at, reason, since) = rows::revocation_columns(certificate.revocation());
+    insert(
+        connection,
+        "INSERT INTO certificate (serial, version, issuer, account, order_id, profile, names, subject, not_before,
+            not_after, spki_sha256, tbs, state, der, revoked_at, revoked_reason, revoked_since, created,
+            replaced_by, renew_from)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+        params![
+            serial,
+            rows::count(certificate.version.next().0),
+            certificate.issuer.as_str(),
+            certificate.account.as_ref().map(|id| id.as_bytes()),
+            certificate.order.as_ref().map(|id| id.as_bytes()),
+            certificate.profile,
+            rows::to_body(&certificate.names)?,
+            certificate.subject,
+            rows::micros(certificate.not_before),
+            rows::micros(certificate.not_after),
+            certificate.spki_sha256,
+            certificate.tbs,
+            certificate.state.as_str(),
+            certificate.der(),
+            revoked_at,
+            reason,
+            since,
+            rows::micros(certificate.created),
+            certificate.replaced_by.as_ref().map(|id| id.as_bytes()),
+            certificate.renew_from.map(rows::micros),
+        ],
+        Unique::Serial,
+        Unique::Serial,
+    )?;
+    let names: std::collections::BTreeSet<String> = certificate.names.iter().map(rows::name).collect();
+    for name in names {
+        run(
+            connection,
+            "INSERT INTO certificate_name (name, serial) VALUES (?1, ?2)",
+            params![name, serial],
+        )?;
+    }
+    Ok(())
+}
+
+/// Replaces what can change. What was decided before the signature (names, key, times) never does.
+fn replace_certificate(connection: &Connection, certificate: &Certificate) -> Result<(), Refusal> {
+    let (revoked_at, reason, since) = rows::revocation_columns(certificate.revocation());
+    replace(
+        connection,
+        "UPDATE certificate SET version = ?2, state = ?3, der = ?4, revoked_at = ?5, revoked_reason = ?6,
+            revoked_since = ?7, replaced_by = ?8, renew_from = ?9
+         WHERE serial = ?1 AND version = ?10",
+        params![
+            certificate.serial.as_bytes(),
+            rows::count(certificate.version.next().0),
+            certificate.state.as_str(),
+            certificate.der(),
+            revoked_at,
+            reason,
+            since,
+            certificate.replaced_by.as_ref().map(|id| id.as_bytes()),
+            certificate.renew_from.map(rows::micros),
+            rows::count(certificate.version.0),
+        ],
+        Unique::Serial,
+    )
+}
+
+/// Returns what the status feed last told about a serial, if anything.
+fn told_status(connection: &Connection, serial: Serial) -> Sql<Option<rows::RevocationColumns>> {
+    connection
+        .prepare_cached("SELECT revoked_at, revoked_reason, revoked_since FROM status_feed WHERE serial = ?1")?
+        .query_row([serial.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()
+}
+
+/// Moves a certificate's entry to the end of the feed, so that the feed holds one entry for each.
+fn tell_status(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    certificate: &Certificate,
+    (revoked_at, reason, since): rows::RevocationColumns,
+) -> Result<(), Refusal> {
+    ledger.position += 1;
+    run(connection, "DELETE FROM status_feed WHERE serial = ?1", [certificate.serial.as_bytes()])?;
+    run(
+        connection,
+        "INSERT INTO status_feed (position, issuer, serial, not_after, revoked_at, revoked_reason, revoked_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            rows::count(ledger.position),
+            certificate.issuer.as_str(),
+            certificate.serial.as_bytes(),
+            rows::micros(certificate.not_after),
+            revoked_at,
+            reason,
+            since
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_blocked_key(connection: &Connection, key: &BlockedKey) -> Result<(), Refusal> {
+    run(
+        connection,
+        "INSERT INTO blocked_key (spki_sha256, since, comment) VALUES (?1, ?2, ?3)
+         ON CONFLICT (spki_sha256) DO NOTHING",
+        params![key.spki_sha256, rows::micros(key.since), key.comment],
+    )?;
+    Ok(())
+}
+
+/// Keeps the issuer's last CRL only: the earlier ones can be hundreds of megabytes that nobody asks for.
+fn write_crl(connection: &Connection, crl: &CrlRecord) -> Result<(), Refusal> {
+    let written = run(
+        connection,
+        "INSERT INTO crl (issuer, number, this_update, next_update, entries, position, der)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (issuer) DO UPDATE SET number = excluded.number, this_update = excluded.this_update,
+            next_update = excluded.next_update, entries = excluded.entries, position = excluded.position,
+            der = excluded.der
+         WHERE excluded.number > crl.number",
+        params![
+            crl.issuer.as_str(),
+            rows::count(crl.number),
+            rows::micros(crl.this_update),
+            rows::micros(crl.next_update),
+            rows::count(crl.entries),
+            rows::count(crl.position),
+            crl.der
+        ],
+    )?;
+    if written == 0 { Err(Refusal::Duplicate(Unique::CrlNumber)) } else { Ok(()) }
+}
+

@@ -1,0 +1,58 @@
+//! How a connection to the file is set up.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{OpenError, rows::Sql};
+
+/// How long a connection waits for another's lock. Only recovery and checkpoints ever hold one long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many prepared statements a connection keeps: more than the port has queries.
+const STATEMENTS_MAX: usize = 96;
+
+/// To what size the write-ahead log is cut back after it was checkpointed, in octets.
+const LOG_SIZE_KEPT: u64 = 64 << 20;
+
+/// Opens the connection that writes.
+///
+/// The write-ahead log lets readers read meanwhile; `synchronous=FULL` makes each COMMIT wait for the
+/// fsync of that log, which is what "durable" means here.
+pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(OpenError::NoLog(path.to_owned()));
+    }
+    connection.pragma_update(None, "journal_size_limit", LOG_SIZE_KEPT.cast_signed())?;
+    for_writing(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a store that is gone when it is closed.
+pub(super) fn in_memory() -> Sql<Connection> {
+    let connection = Connection::open_in_memory()?;
+    for_writing(&connection)?;
+    Ok(connection)
+}
+
+fn for_writing(connection: &Connection) -> Sql<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(())
+}
+
+/// Opens a connection that reads.
+pub(super) fn reader(path: &Path) -> Sql<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Not opened read-only: a reader of a write-ahead log takes part in its shared memory.
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}

@@ -1,0 +1,98 @@
+//! Deleting what nobody can need any more, a bounded portion at a time.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+use super::{
+    apply::{self, Ledger, Refusal, run},
+    rows::{self, Sql},
+};
+use crate::{
+    model::{Action, Actor, AuditEvent},
+    store::{PruneLimits, Pruned},
+};
+
+/// How many records of one kind are deleted in one transaction at most: some tens of milliseconds
+/// during which requests wait.
+const PORTION_MAX: usize = 1_000;
+
+/// An order is over at the latest when it expires, and nothing is asked of it afterwards but to be
+/// looked at; one whose certificate is being made is left to whoever finishes it.
+const ORDERS: &str = "SELECT id FROM orders WHERE expires < ?1 AND progress <> 'processing'
+     ORDER BY expires LIMIT ?2";
+
+const AUTHORIZATIONS: &str = "SELECT id FROM authorizations WHERE expires < ?1 AND NOT EXISTS
+        (SELECT 1 FROM order_authorization WHERE authorization_id = authorizations.id)
+     ORDER BY expires LIMIT ?2";
+
+/// A revoked certificate stays until it stood on a CRL made after it had expired (RFC 5280 section 3.3):
+/// until the issuer's last CRL is from after that and knows of the revocation.
+const CERTIFICATES: &str = "SELECT serial FROM certificate WHERE not_after < ?1 AND
+        (state = 'issued' OR state = 'void' OR (state = 'revoked' AND EXISTS
+            (SELECT 1 FROM crl JOIN status_feed ON status_feed.serial = certificate.serial
+             WHERE crl.issuer = certificate.issuer AND crl.this_update > certificate.not_after
+                AND crl.position >= status_feed.position)))
+     ORDER BY not_after LIMIT ?2";
+
+/// Deletes one portion, and records how much it was if it was anything.
+pub(super) fn prune(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    limits: PruneLimits,
+    now: Timestamp,
+) -> Result<Pruned, Refusal> {
+    apply::in_savepoint(connection, ledger, |ledger| prune_all(connection, ledger, limits, now))
+}
+
+fn prune_all(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    limits: PruneLimits,
+    now: Timestamp,
+) -> Result<Pruned, Refusal> {
+    let count_max = limits.count_max.min(PORTION_MAX);
+    let mut pruned = Pruned::default();
+    for id in ended_before(connection, ORDERS, limits.orders_ended_before, count_max)? {
+        // Its list of authorizations goes with it.
+        run(connection, "DELETE FROM orders WHERE id = ?1", [id])?;
+        pruned.orders += 1;
+    }
+    for id in ended_before(connection, AUTHORIZATIONS, limits.orders_ended_before, count_max)? {
+        run(connection, "DELETE FROM authorizations WHERE id = ?1", [id])?;
+        pruned.authorizations += 1;
+    }
+    if let Some(bound) = limits.certificates_expired_before {
+        for serial in ended_before(connection, CERTIFICATES, bound, count_max)? {
+            run(connection, "DELETE FROM status_feed WHERE serial = ?1", [&serial])?;
+            // Its names go with it.
+            run(connection, "DELETE FROM certificate WHERE serial = ?1", [&serial])?;
+            pruned.certificates += 1;
+        }
+    }
+    if pruned != Pruned::default() {
+        apply::record(connection, ledger, &event(pruned, now))?;
+    }
+    Ok(pruned)
+}
+
+fn ended_before(connection: &Connection, sql: &str, bound: Timestamp, count_max: usize) -> Sql<Vec<Vec<u8>>> {
+    connection
+        .prepare_cached(sql)?
+        .query_map(params![rows::micros(bound), rows::count(count_max as u64)], |row| row.get(0))?
+        .collect()
+}
+
+fn event(pruned: Pruned, now: Timestamp) -> AuditEvent {
+    AuditEvent {
+        at: now,
+        actor: Actor::System("store".into()),
+        action: Action::Pruned,
+        subject: "store".into(),
+        detail: json!({
+            "orders": pruned.orders,
+            "authorizations": pruned.authorizations,
+            "certificates": pruned.certificates,
+        }),
+    }
+}

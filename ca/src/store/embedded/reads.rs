@@ -1,0 +1,237 @@
+//! The queries of the port, each inside the snapshot that its caller opened.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params, types::Value};
+use sigillo_protocol::{
+    acme::{authorization::AuthorizationStatus, identifier::Name},
+    jose::Thumbprint,
+};
+
+use super::{
+    rows::{self, CERTIFICATE_COLUMNS, STATUS_COLUMNS, Sql},
+    schema,
+};
+use crate::{
+    model::{
+        Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord,
+        ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
+    },
+    store::{CertificateFilter, OrderView, Page},
+};
+
+const EXTERNAL_KEY: &str = "SELECT kid, version, hmac, label, created, account, disabled FROM external_key";
+
+fn one<T>(c: &Connection, sql: &str, params: impl Params, read: impl FnOnce(&Row<'_>) -> Sql<T>) -> Sql<Option<T>> {
+    c.prepare_cached(sql)?.query_row(params, read).optional()
+}
+
+fn many<T>(c: &Connection, sql: &str, params: impl Params, read: impl FnMut(&Row<'_>) -> Sql<T>) -> Sql<Vec<T>> {
+    c.prepare_cached(sql)?.query_map(params, read)?.collect()
+}
+
+/// Returns how many rows to give at most.
+fn limit(wanted: usize) -> i64 {
+    rows::count(wanted.min(Page::<()>::LIMIT_MAX) as u64)
+}
+
+pub(super) fn account(c: &Connection, id: AccountId) -> Sql<Option<Account>> {
+    one(c, "SELECT body FROM account WHERE id = ?1", [id.as_bytes()], |row| rows::from_body(row, 0))
+}
+
+pub(super) fn account_by_thumbprint(c: &Connection, thumbprint: Thumbprint) -> Sql<Option<Account>> {
+    let sql = "SELECT body FROM account WHERE thumbprint = ?1";
+    one(c, sql, [thumbprint.as_bytes()], |row| rows::from_body(row, 0))
+}
+
+pub(super) fn accounts(c: &Connection, page: &Page<AccountId>) -> Sql<Vec<Account>> {
+    // No identity is empty, so the empty one is before the first.
+    let after = page.after.as_ref().map_or(&[][..], |id| id.as_bytes());
+    let sql = "SELECT body FROM account WHERE id > ?1 ORDER BY id LIMIT ?2";
+    many(c, sql, params![after, limit(page.limit)], |row| rows::from_body(row, 0))
+}
+
+pub(super) fn external_key(c: &Connection, kid: &str) -> Sql<Option<ExternalKey>> {
+    one(c, &format!("{EXTERNAL_KEY} WHERE kid = ?1"), [kid], rows::external_key)
+}
+
+pub(super) fn external_keys(c: &Connection, page: &Page<String>) -> Sql<Vec<ExternalKey>> {
+    let sql = format!("{EXTERNAL_KEY} WHERE ?1 IS NULL OR kid > ?1 ORDER BY kid LIMIT ?2");
+    many(c, &sql, params![page.after, limit(page.limit)], rows::external_key)
+}
+
+pub(super) fn order(c: &Connection, id: OrderId) -> Sql<Option<OrderView>> {
+    let order = one(c, "SELECT body FROM orders WHERE id = ?1", [id.as_bytes()], |row| rows::from_body(row, 0))?;
+    order.map(|order| view(c, order)).transpose()
+}
+
+/// Adds an order's authorizations, in its order.
+fn view(c: &Connection, order: Order) -> Sql<OrderView> {
+    let sql = "SELECT body FROM order_authorization
+         JOIN authorizations ON authorizations.id = order_authorization.authorization_id
+         WHERE order_id = ?1 ORDER BY place";
+    let authorizations = many(c, sql, [order.id.as_bytes()], |row| rows::from_body(row, 0))?;
+    Ok(OrderView { order, authorizations })
+}
+
+pub(super) fn orders_of(c: &Connection, account: AccountId, page: &Page<OrderId>) -> Sql<Vec<OrderView>> {
+    orders_where(c, "account = ?1", account.as_bytes(), page)?.into_iter().map(|order| view(c, order)).collect()
+}
+
+pub(super) fn orders(c: &Connection, progress: Option<&str>, page: &Page<OrderId>) -> Sql<Vec<Order>> {
+    match progress {
+        Some(word) => orders_where(c, "progress = ?1", word, page),
+        None => orders_where(c, "?1 = 0", 0, page),
+    }
+}
+
+/// Lists orders from the newest to the oldest. A page after an order that is gone is empty: it was
+/// among the oldest, so there is nothing behind it for long.
+fn orders_where(
+    c: &Connection,
+    condition: &str,
+    value: impl rusqlite::ToSql,
+    page: &Page<OrderId>,
+) -> Sql<Vec<Order>> {
+    let Some(after) = &page.after else {
+        let sql = format!("SELECT body FROM orders WHERE {condition} ORDER BY created DESC, id DESC LIMIT ?2");
+        return many(c, &sql, params![value, limit(page.limit)], |row| rows::from_body(row, 0));
+    };
+    let sql = format!(
+        "SELECT body FROM orders
+         WHERE {condition} AND (created, id) < (SELECT created, id FROM orders WHERE id = ?3)
+         ORDER BY created DESC, id DESC LIMIT ?2"
+    );
+    many(c, &sql, params![value, limit(page.limit), after.as_bytes()], |row| rows::from_body(row, 0))
+}
+
+pub(super) fn authorization(c: &Connection, id: AuthorizationId) -> Sql<Option<Authorization>> {
+    one(c, "SELECT body FROM authorizations WHERE id = ?1", [id.as_bytes()], |row| rows::from_body(row, 0))
+}
+
+pub(super) fn authorization_for(
+    c: &Connection,
+    account: AccountId,
+    name: &Name,
+    status: AuthorizationStatus,
+    at: Timestamp,
+) -> Sql<Option<Authorization>> {
+    one(
+        c,
+        "SELECT body FROM authorizations WHERE account = ?1 AND name = ?2 AND status = ?3 AND expires > ?4
+         ORDER BY expires DESC LIMIT 1",
+        params![account.as_bytes(), rows::name(name), rows::authorization_status(status), rows::micros(at)],
+        |row| rows::from_body(row, 0),
+    )
+}
+
+pub(super) fn authorizations_due(
+    c: &Connection,
+    now: Timestamp,
+    at_most: usize,
+) -> Sql<(Vec<Authorization>, Option<Timestamp>)> {
+    let sql = "SELECT body FROM authorizations WHERE due <= ?1 ORDER BY due, id LIMIT ?2";
+    let due = many(c, sql, params![rows::micros(now), limit(at_most)], |row| rows::from_body(row, 0))?;
+    let sql = "SELECT due FROM authorizations WHERE due > ?1 ORDER BY due LIMIT 1";
+    let next = one(c, sql, [rows::micros(now)], |row| rows::time(row, 0))?;
+    Ok((due, next))
+}
+
+pub(super) fn certificate(c: &Connection, serial: Serial) -> Sql<Option<Certificate>> {
+    let sql = format!("SELECT {CERTIFICATE_COLUMNS} FROM certificate WHERE serial = ?1");
+    one(c, &sql, [serial.as_bytes()], rows::certificate)
+}
+
+pub(super) fn certificates(
+    c: &Connection,
+    filter: &CertificateFilter,
+    page: &Page<Serial>,
+) -> Sql<Vec<Certificate>> {
+    let mut conditions = Vec::new();
+    let mut values = Vec::new();
+    let mut narrow = |condition: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            values.push(value);
+            conditions.push(condition.replace('?', &format!("?{}", values.len())));
+        }
+    };
+    narrow("certificate.serial > ?", page.after.map(|serial| serial.as_bytes().to_vec().into()));
+    narrow("state = ?", filter.state.clone().map(Value::from));
+    narrow("account = ?", filter.account.map(|id| id.as_bytes().to_vec().into()));
+    narrow("profile = ?", filter.profile.clone().map(Value::from));
+    narrow("name = ?", filter.name.as_ref().map(|name| rows::name(name).into()));
+    narrow("spki_sha256 = ?", filter.spki_sha256.map(|hash| hash.to_vec().into()));
+    narrow("not_after < ?", filter.not_after_before.map(|time| rows::micros(time).into()));
+    narrow("created >= ?", filter.created_from.map(|time| rows::micros(time).into()));
+    narrow("created < ?", filter.created_before.map(|time| rows::micros(time).into()));
+    values.push(limit(page.limit).into());
+
+    let names = if filter.name.is_some() {
+        " JOIN certificate_name ON certificate_name.serial = certificate.serial"
+    } else {
+        ""
+    };
+    let narrowed = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    let sql = format!(
+        "SELECT {CERTIFICATE_COLUMNS} FROM certificate{names}{narrowed} ORDER BY certificate.serial LIMIT ?{}",
+        values.len()
+    );
+    many(c, &sql, rusqlite::params_from_iter(values), rows::certificate)
+}
+
+pub(super) fn certificates_intended(c: &Connection, at_most: usize) -> Sql<Vec<Certificate>> {
+    let sql = format!("SELECT {CERTIFICATE_COLUMNS} FROM certificate WHERE state = 'intended' ORDER BY serial LIMIT ?1");
+    many(c, &sql, [limit(at_most)], rows::certificate)
+}
+
+pub(super) fn revoked(
+    c: &Connection,
+    issuer: &IssuerId,
+    since: Timestamp,
+    page: &Page<Serial>,
+) -> Sql<Vec<StatusRecord>> {
+    let after = page.after.as_ref().map_or(&[][..], |serial| &serial.as_bytes()[..]);
+    let sql = format!(
+        "SELECT {STATUS_COLUMNS} FROM status_feed
+         WHERE issuer = ?1 AND serial > ?2 AND revoked_at IS NOT NULL AND not_after > ?3
+         ORDER BY serial LIMIT ?4"
+    );
+    many(c, &sql, params![issuer.as_str(), after, rows::micros(since), limit(page.limit)], rows::status)
+}
+
+pub(super) fn blocked_key(c: &Connection, spki_sha256: [u8; 32]) -> Sql<Option<BlockedKey>> {
+    let sql = "SELECT spki_sha256, since, comment FROM blocked_key WHERE spki_sha256 = ?1";
+    one(c, sql, [spki_sha256], rows::blocked_key)
+}
+
+pub(super) fn blocked_keys(c: &Connection, page: &Page<[u8; 32]>) -> Sql<Vec<BlockedKey>> {
+    let after = page.after.as_ref().map_or(&[][..], |hash| &hash[..]);
+    let sql = "SELECT spki_sha256, since, comment FROM blocked_key WHERE spki_sha256 > ?1
+         ORDER BY spki_sha256 LIMIT ?2";
+    many(c, sql, params![after, limit(page.limit)], rows::blocked_key)
+}
+
+pub(super) fn crl(c: &Connection, issuer: &IssuerId) -> Sql<Option<CrlRecord>> {
+    let sql = "SELECT issuer, number, this_update, next_update, entries, position, der FROM crl WHERE issuer = ?1";
+    one(c, sql, [issuer.as_str()], rows::crl)
+}
+
+pub(super) fn status_feed(c: &Connection, after: u64, at_most: usize) -> Sql<Vec<StatusRecord>> {
+    let sql = format!("SELECT {STATUS_COLUMNS} FROM status_feed WHERE position > ?1 ORDER BY position LIMIT ?2");
+    many(c, &sql, [rows::count(after), limit(at_most)], rows::status)
+}
+
+pub(super) fn status_position(c: &Connection) -> Sql<(u64, [u8; 16])> {
+    let sql = "SELECT counter.value, meta.value FROM counter, meta
+         WHERE counter.name = 'status_position' AND meta.name = ?1";
+    c.prepare_cached(sql)?.query_row([schema::IDENTITY], |row| Ok((rows::number(row, 0)?, row.get(1)?)))
+}
+
+pub(super) fn status(c: &Connection, serial: Serial) -> Sql<Option<StatusRecord>> {
+    let sql = format!("SELECT {STATUS_COLUMNS} FROM status_feed WHERE serial = ?1");
+    one(c, &sql, [serial.as_bytes()], rows::status)
+}
+
+pub(super) fn audit(c: &Connection, after: u64, at_most: usize) -> Sql<Vec<AuditRecord>> {
+    let sql = "SELECT sequence, hash, event FROM audit WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+    many(c, sql, [rows::count(after), limit(at_most)], rows::audit)
+}

@@ -1,0 +1,212 @@
+//! The tables, and the steps by which an older store gets them.
+//!
+//! The text keeps to what PostgreSQL takes too (there with `CREATE DOMAIN blob AS bytea`): identities,
+//! hashes and DER are BLOBs, times are whole microseconds since 1970, and a record's members that no
+//! query asks for stand together as JSON in `body`.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::OpenError;
+
+/// The steps, each from the version before it; a store's version is how many it has taken.
+///
+/// A step that was released is never changed: what is wrong with it is mended by the next one.
+const STEPS: &[&str] = &[FIRST];
+
+const FIRST: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+    CREATE TABLE counter (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+    INSERT INTO counter (name, value) VALUES ('status_position', 0);
+
+    CREATE TABLE account (
+        id BLOB PRIMARY KEY,
+        version BIGINT NOT NULL,
+        thumbprint BLOB NOT NULL UNIQUE,
+        body TEXT NOT NULL
+    );
+
+    CREATE TABLE external_key (
+        kid TEXT PRIMARY KEY,
+        version BIGINT NOT NULL,
+        hmac BLOB NOT NULL,
+        label TEXT NOT NULL,
+        created BIGINT NOT NULL,
+        account BLOB,
+        disabled BOOLEAN NOT NULL
+    );
+
+    CREATE TABLE orders (
+        id BLOB PRIMARY KEY,
+        version BIGINT NOT NULL,
+        account BLOB NOT NULL,
+        created BIGINT NOT NULL,
+        expires BIGINT NOT NULL,
+        progress TEXT NOT NULL,
+        body TEXT NOT NULL
+    );
+    CREATE INDEX orders_by_account ON orders (account, created, id);
+    CREATE INDEX orders_by_created ON orders (created, id);
+    CREATE INDEX orders_by_progress ON orders (progress, created, id);
+    CREATE INDEX orders_by_expires ON orders (expires);
+
+    CREATE TABLE authorizations (
+        id BLOB PRIMARY KEY,
+        version BIGINT NOT NULL,
+        account BLOB NOT NULL,
+        name TEXT NOT NULL,
+        status TEXT NOT NULL,
+        expires BIGINT NOT NULL,
+        due BIGINT,
+        body TEXT NOT NULL
+    );
+    CREATE INDEX authorizations_by_name ON authorizations (account, name, status, expires);
+    CREATE INDEX authorizations_by_due ON authorizations (due) WHERE due IS NOT NULL;
+    CREATE INDEX authorizations_by_expires ON authorizations (expires);
+
+    CREATE TABLE order_authorization (
+        order_id BLOB NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
+        place BIGINT NOT NULL,
+        authorization_id BLOB NOT NULL,
+        PRIMARY KEY (order_id, place)
+    );
+    CREATE INDEX order_authorization_by_authorization ON order_authorization (authorization_id);
+
+    CREATE TABLE certificate (
+        serial BLOB PRIMARY KEY,
+        version BIGINT NOT NULL,
+        issuer TEXT NOT NULL,
+        account BLOB,
+        order_id BLOB,
+        profile TEXT NOT NULL,
+        names TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        not_before BIGINT NOT NULL,
+        not_after BIGINT NOT NULL,
+        spki_sha256 BLOB NOT NULL,
+        tbs BLOB NOT NULL,
+        state TEXT NOT NULL,
+        der BLOB,
+        revoked_at BIGINT,
+        revoked_reason BIGINT,
+        revoked_since BIGINT,
+        created BIGINT NOT NULL,
+        replaced_by BLOB,
+        renew_from BIGINT
+    );
+    CREATE INDEX certificate_by_account ON certificate (account, serial);
+    CREATE INDEX certificate_by_state ON certificate (state, serial);
+    CREATE INDEX certificate_by_key ON certificate (spki_sha256, serial);
+    CREATE INDEX certificate_by_not_after ON certificate (not_after);
+    CREATE INDEX certificate_by_created ON certificate (created);
+
+    CREATE TABLE certificate_name (
+        name TEXT NOT NULL,
+        serial BLOB NOT NULL REFERENCES certificate (serial) ON DELETE CASCADE,
+        PRIMARY KEY (name, serial)
+    );
+    CREATE INDEX certificate_name_by_serial ON certificate_name (serial);
+
+    CREATE TABLE status_feed (
+        position BIGINT PRIMARY KEY,
+        issuer TEXT NOT NULL,
+        serial BLOB NOT NULL UNIQUE,
+        not_after BIGINT NOT NULL,
+        revoked_at BIGINT,
+        revoked_reason BIGINT,
+        revoked_since BIGINT
+    );
+    CREATE INDEX status_feed_by_revoked ON status_feed (issuer, serial) WHERE revoked_at IS NOT NULL;
+
+    CREATE TABLE blocked_key (
+        spki_sha256 BLOB PRIMARY KEY,
+        since BIGINT NOT NULL,
+        comment TEXT NOT NULL
+    );
+
+    CREATE TABLE crl (
+        issuer TEXT PRIMARY KEY,
+        number BIGINT NOT NULL,
+        this_update BIGINT NOT NULL,
+        next_update BIGINT NOT NULL,
+        entries BIGINT NOT NULL,
+        position BIGINT NOT NULL,
+        der BLOB NOT NULL
+    );
+
+    CREATE TABLE audit (
+        sequence BIGINT PRIMARY KEY,
+        hash BLOB NOT NULL,
+        event TEXT NOT NULL
+    );
+";
+
+/// The name of the store's own identity in `meta`.
+pub(super) const IDENTITY: &str = "identity";
+
+/// Brings the tables to the present version, in one transaction; a new store also gets its identity.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let known = STEPS.len() as i64;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")?;
+    let found: i64 = transaction
+        .query_row("SELECT version FROM schema_version", [], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    if found > known || found < 0 {
+        return Err(OpenError::Newer { found, known });
+    }
+    for step in &STEPS[found as usize..] {
+        transaction.execute_batch(step)?;
+    }
+    if found < known {
+        transaction.execute("DELETE FROM schema_version", [])?;
+        transaction.execute("INSERT INTO schema_version (version) VALUES (?1)", [known])?;
+    }
+    if found == 0 {
+        transaction.execute(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)",
+            params![IDENTITY, new_identity()?],
+        )?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Gives the store a new identity, so that whoever followed another history of it begins anew.
+pub(super) fn renew_identity(connection: &Connection) -> Result<(), OpenError> {
+    connection.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![IDENTITY, new_identity()?])?;
+    Ok(())
+}
+
+fn new_identity() -> Result<[u8; 16], OpenError> {
+    let mut identity = [0; 16];
+    getrandom::fill(&mut identity).map_err(|error| OpenError::Io(std::io::Error::other(error.to_string())))?;
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_migration_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let identity = |c: &Connection| -> Vec<u8> {
+            c.query_row("SELECT value FROM meta WHERE name = ?1", [IDENTITY], |row| row.get(0)).unwrap()
+        };
+        let before = identity(&connection);
+        migrate(&mut connection).unwrap();
+        assert_eq!(identity(&connection), before);
+        renew_identity(&connection).unwrap();
+        assert_ne!(identity(&connection), before);
+    }
+
+    #[test]
+    fn refuses_a_store_of_a_later_version() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        connection.execute("UPDATE schema_version SET version = version + 1", []).unwrap();
+        assert!(matches!(migrate(&mut connection), Err(OpenError::Newer { .. })));
+    }
+}

@@ -1,0 +1,1 @@
+//! What the embedded store does beyond the contract.
