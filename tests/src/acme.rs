@@ -55,10 +55,7 @@ impl AccountKey {
     /// Returns the RFC 7638 thumbprint in base64url.
     pub fn thumbprint(&self) -> String {
         let jwk = self.jwk();
-        let canonical = format!(
-            r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#,
-            jwk["x"], jwk["y"]
-        );
+        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
         base64url(digest(&SHA256, canonical.as_bytes()))
     }
 
@@ -192,10 +189,7 @@ impl Acme {
         if answer.status != 201 {
             return Err(format!("newAccount: {} {}", answer.status, answer.text()).into());
         }
-        acme.kid = answer
-            .header("location")
-            .ok_or("no account URL")?
-            .to_owned();
+        acme.kid = answer.header("location").ok_or("no account URL")?.to_owned();
         Ok(acme)
     }
 
@@ -231,12 +225,8 @@ impl Acme {
     ///
     /// If there is no answer.
     pub fn send(&self, url: &str, body: &[u8]) -> Result<Response, HttpError> {
-        self.http.request(
-            "POST",
-            url,
-            &[("Content-Type", "application/jose+json")],
-            body,
-        )
+        self.http
+            .request("POST", url, &[("Content-Type", "application/jose+json")], body)
     }
 
     /// Sends a correct signed request; a refused nonce is replaced.
@@ -282,11 +272,7 @@ impl Acme {
     /// If the server refuses.
     pub fn new_order(&self, names: &[&str]) -> Result<(String, Value), HttpError> {
         let identifiers: Vec<Value> = names.iter().map(|name| identifier(name)).collect();
-        let answer = self.expect(
-            &self.url("newOrder"),
-            &json!({"identifiers": identifiers}),
-            201,
-        )?;
+        let answer = self.expect(&self.url("newOrder"), &json!({"identifiers": identifiers}), 201)?;
         let url = answer.header("location").ok_or("no order URL")?.to_owned();
         Ok((url, answer.json()))
     }

@@ -134,8 +134,7 @@ impl Daemon {
         let _ = std::fs::remove_file(&log);
         let mut command = self.command("serve", &self.settings_arguments());
         let mut running = Background::start(&mut command, &log);
-        let (directory, http) =
-            running.wait_for(READY_WITHIN, |running| ready_line(&running.log()));
+        let (directory, http) = running.wait_for(READY_WITHIN, |running| ready_line(&running.log()));
         (self.directory, self.http) = (directory, http);
         self.running = Some(running);
     }
@@ -178,25 +177,17 @@ impl Daemon {
     ///
     /// If it is not running.
     pub fn signal(&self, name: &str) {
-        self.running
-            .as_ref()
-            .expect("a running daemon")
-            .signal(name);
+        self.running.as_ref().expect("a running daemon").signal(name);
     }
 
     /// Returns what the daemon has said since it was started.
     pub fn log(&self) -> String {
-        self.running
-            .as_ref()
-            .map(Background::log)
-            .unwrap_or_default()
+        self.running.as_ref().map(Background::log).unwrap_or_default()
     }
 
     /// Says whether the daemon is still there.
     pub fn alive(&mut self) -> bool {
-        self.running
-            .as_mut()
-            .is_some_and(|running| running.ended().is_none())
+        self.running.as_mut().is_some_and(|running| running.ended().is_none())
     }
 
     /// Runs `sigillo-ca ARGUMENTS --dir DIR` to its end.
@@ -207,10 +198,7 @@ impl Daemon {
     #[track_caller]
     pub fn admin(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(programs::own("sigillo-ca"));
-        run(
-            command.args(arguments).arg("--dir").arg(self.dir()),
-            ADMIN_WITHIN,
-        )
+        run(command.args(arguments).arg("--dir").arg(self.dir()), ADMIN_WITHIN)
     }
 
     /// Runs an operator's command with `--json`; returns what it printed.
@@ -269,11 +257,7 @@ impl Daemon {
 
     fn command(&self, name: &str, arguments: &[String]) -> Command {
         let mut command = Command::new(programs::own("sigillo-ca"));
-        command
-            .arg(name)
-            .arg("--dir")
-            .arg(self.dir())
-            .args(arguments);
+        command.arg(name).arg("--dir").arg(self.dir()).args(arguments);
         command
     }
 }
@@ -281,9 +265,7 @@ impl Daemon {
 /// Finds `ready directory=<URL> http=<URL>` as a whole line.
 fn ready_line(log: &str) -> Option<(String, String)> {
     let whole = &log[..log.rfind('\n')?];
-    let line = whole
-        .lines()
-        .find_map(|line| line.strip_prefix("ready directory="))?;
+    let line = whole.lines().find_map(|line| line.strip_prefix("ready directory="))?;
     let (directory, http) = line.split_once(" http=")?;
     Some((
         directory.trim().to_owned(),

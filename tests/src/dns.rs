@@ -151,11 +151,7 @@ impl DnsServer {
     /// Returns how often a name was asked for a type.
     pub fn times_asked(&self, name: &str, kind: u16) -> usize {
         let asked = (canonical(name), kind);
-        self.zone()
-            .asked
-            .iter()
-            .filter(|entry| **entry == asked)
-            .count()
+        self.zone().asked.iter().filter(|entry| **entry == asked).count()
     }
 
     fn add(&self, name: &str, kind: u16, data: Vec<u8>) {
@@ -264,9 +260,7 @@ impl Zone {
                 .and_then(|all| all.first());
             if let Some(target) = alias.filter(|_| kind != TYPE_CNAME) {
                 answers.push((owner, TYPE_CNAME, target.clone()));
-                owner = decode_name(target, 0)
-                    .map(|(name, _)| name)
-                    .unwrap_or_default();
+                owner = decode_name(target, 0).map(|(name, _)| name).unwrap_or_default();
                 continue;
             }
             answers.extend(
@@ -280,18 +274,10 @@ impl Zone {
     }
 
     fn data(&self, owner: &str, kind: u16) -> Vec<Vec<u8>> {
-        let mut found = self
-            .records
-            .get(&(owner.to_owned(), kind))
-            .cloned()
-            .unwrap_or_default();
+        let mut found = self.records.get(&(owner.to_owned(), kind)).cloned().unwrap_or_default();
         if kind == TYPE_TXT {
             let file = std::fs::read_to_string(self.texts.join(owner)).unwrap_or_default();
-            found.extend(
-                file.lines()
-                    .filter(|line| !line.is_empty())
-                    .map(character_strings),
-            );
+            found.extend(file.lines().filter(|line| !line.is_empty()).map(character_strings));
         }
         let given = [TYPE_A, TYPE_AAAA]
             .iter()
@@ -325,11 +311,7 @@ fn character_strings(text: &str) -> Vec<u8> {
 
 fn encode_name(name: &str) -> Vec<u8> {
     let mut data = Vec::new();
-    for label in name
-        .trim_end_matches('.')
-        .split('.')
-        .filter(|label| !label.is_empty())
-    {
+    for label in name.trim_end_matches('.').split('.').filter(|label| !label.is_empty()) {
         data.push(u8::try_from(label.len()).expect("a label of at most 63"));
         data.extend_from_slice(label.as_bytes());
     }
@@ -400,14 +382,7 @@ fn message(head: &[u8], code: u16, question: &[u8], answers: &[Answer], extended
         record(&mut out, owner, *kind, 1, TTL_SECONDS, data);
     }
     if negative {
-        record(
-            &mut out,
-            ZONE,
-            TYPE_SOA,
-            1,
-            TTL_SECONDS,
-            &start_of_authority(),
-        );
+        record(&mut out, ZONE, TYPE_SOA, 1, TTL_SECONDS, &start_of_authority());
     }
     if extended {
         let size = u16::try_from(UDP_BYTES_MAX).expect("invariant: a small bound");

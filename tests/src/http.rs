@@ -64,15 +64,9 @@ impl Http {
     pub fn trusting(roots: &Path) -> Self {
         let mut store = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(roots).expect("a file of roots") {
-            store
-                .add(certificate.expect("PEM"))
-                .expect("a root certificate");
+            store.add(certificate.expect("PEM")).expect("a root certificate");
         }
-        assert!(
-            !store.is_empty(),
-            "{} holds no certificate",
-            roots.display()
-        );
+        assert!(!store.is_empty(), "{} holds no certificate", roots.display());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -104,10 +98,7 @@ impl Http {
         body: &[u8],
     ) -> Result<Response, HttpError> {
         let target = Target::parse(url)?;
-        let mut head = format!(
-            "{method} {} HTTP/1.1\r\nHost: {}\r\n",
-            target.path, target.authority
-        );
+        let mut head = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", target.path, target.authority);
         head.push_str("Connection: close\r\nUser-Agent: sigillo-tests\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -174,9 +165,7 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Self, HttpError> {
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| format!("not a URL: {url}"))?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("not a URL: {url}"))?;
         let secure = scheme == "https";
         let (authority, path) = match rest.find('/') {
             Some(at) => (&rest[..at], &rest[at..]),
@@ -247,9 +236,7 @@ fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>, HttpError> {
         if size == 0 {
             return Ok(whole);
         }
-        let data = rest
-            .get(end + 2..end + 2 + size)
-            .ok_or("a chunk is cut short")?;
+        let data = rest.get(end + 2..end + 2 + size).ok_or("a chunk is cut short")?;
         whole.extend_from_slice(data);
         rest = rest.get(end + 4 + size..).ok_or("a chunk is cut short")?;
     }

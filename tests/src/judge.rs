@@ -44,10 +44,7 @@ impl Papers {
             .into_iter()
             .filter(|block| block.tag() == "CERTIFICATE")
             .collect();
-        assert!(
-            blocks.len() >= 2,
-            "the chain must bring the issuer:\n{chain_pem}"
-        );
+        assert!(blocks.len() >= 2, "the chain must bring the issuer:\n{chain_pem}");
         std::fs::create_dir_all(folder).expect("a folder for the papers");
         let papers = Self {
             leaf: folder.join("leaf.pem"),
@@ -66,11 +63,7 @@ impl Papers {
     /// Returns the serial number of the leaf, as OpenSSL prints it.
     pub fn serial(&self) -> String {
         let output = openssl(&["x509", "-noout", "-serial", "-in"], &[&self.leaf]).succeeded();
-        output
-            .stdout
-            .trim()
-            .trim_start_matches("serial=")
-            .to_owned()
+        output.stdout.trim().trim_start_matches("serial=").to_owned()
     }
 
     /// Returns where the leaf says that its status is answered.
@@ -97,12 +90,7 @@ impl Papers {
     pub fn openssl_accepts_the_chain(&self) {
         openssl(
             &["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"],
-            &[
-                &self.root,
-                Path::new("-untrusted"),
-                &self.issuer,
-                &self.leaf,
-            ],
+            &[&self.root, Path::new("-untrusted"), &self.issuer, &self.leaf],
         )
         .succeeded();
     }
@@ -146,9 +134,7 @@ impl Papers {
     #[track_caller]
     pub fn crl(&self, http: &Http) -> Crl {
         let url = distribution_point(&self.leaf);
-        let answer = http
-            .get(&url)
-            .unwrap_or_else(|error| panic!("{url}: {error}"));
+        let answer = http.get(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!(answer.status, 200, "{url}: {}", answer.text());
         let file = self.folder.join("issuer.crl");
         std::fs::write(&file, &answer.body).expect("the CRL");
@@ -193,12 +179,7 @@ impl Papers {
     pub fn all_find_it_revoked(&self, http: &Http, reason: &str) {
         let answer = self.ocsp();
         assert_eq!(answer.status, "revoked", "{}", answer.text);
-        assert_eq!(
-            answer.reason_or_unspecified(),
-            reason,
-            "OCSP: {}",
-            answer.text
-        );
+        assert_eq!(answer.reason_or_unspecified(), reason, "OCSP: {}", answer.text);
         let serial = self.serial();
         let listed = eventually("the revocation is in the CRL", CRL_WITHIN, || {
             self.crl(http).reason_of(&serial)
@@ -243,14 +224,8 @@ impl Papers {
             .arg(format!("--load-trust={}", self.bundle.display()));
         let output = run(&mut tool, JUDGE_WITHIN).succeeded();
         let text = output.text();
-        assert!(
-            text.contains("Success"),
-            "the signature does not verify: {output}"
-        );
-        assert!(
-            text.contains(&format!("Certificate Status: {status}")),
-            "{output}"
-        );
+        assert!(text.contains("Success"), "the signature does not verify: {output}");
+        assert!(text.contains(&format!("Certificate Status: {status}")), "{output}");
     }
 }
 
@@ -272,14 +247,9 @@ impl OcspAnswer {
         assert!(!text.contains("Status times invalid"), "{output}");
         let status = ["good", "revoked", "unknown"]
             .into_iter()
-            .find(|status| {
-                text.lines()
-                    .any(|line| line.ends_with(&format!(": {status}")))
-            })
+            .find(|status| text.lines().any(|line| line.ends_with(&format!(": {status}"))))
             .unwrap_or_else(|| panic!("no status: {output}"));
-        let reason = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Reason: "));
+        let reason = text.lines().find_map(|line| line.trim().strip_prefix("Reason: "));
         Self {
             status: status.to_owned(),
             reason: reason.map(str::to_owned),

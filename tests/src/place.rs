@@ -28,10 +28,7 @@ const PEER_WITHIN: Duration = Duration::from_secs(20);
 
 enum Authority {
     Sigillo(Box<Daemon>),
-    Pebble {
-        _running: Background,
-        dns: DnsServer,
-    },
+    Pebble { _running: Background, dns: DnsServer },
 }
 
 /// The CA, its ports and a folder for the client.
@@ -89,10 +86,7 @@ impl Place {
     fn with_pebble(folder: TempDir) -> Self {
         let dns = DnsServer::start();
         let [listen, management, http01_port, tls_alpn01_port] = [(); 4].map(|()| ports::free());
-        let (trust, key) = (
-            folder.path().join("peer.pem"),
-            folder.path().join("peer.key"),
-        );
+        let (trust, key) = (folder.path().join("peer.pem"), folder.path().join("peer.key"));
         let subject = [
             "req",
             "-x509",
@@ -108,11 +102,7 @@ impl Place {
             "-addext",
             "subjectAltName=DNS:localhost,IP:127.0.0.1",
         ];
-        let arguments: Vec<&str> = subject
-            .into_iter()
-            .chain(names)
-            .chain(["-keyout"])
-            .collect();
+        let arguments: Vec<&str> = subject.into_iter().chain(names).chain(["-keyout"]).collect();
         openssl(&arguments, &[&key, Path::new("-out"), &trust]).succeeded();
         let config = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{listen}"),
@@ -124,29 +114,19 @@ impl Place {
         let file = folder.path().join("peer.json");
         std::fs::write(&file, config.to_string()).expect("the peer's configuration");
         let mut command = programs::third_party("pebble");
-        command
-            .arg("-config")
-            .arg(file)
-            .args(["-dnsserver", &dns.address()]);
+        command.arg("-config").arg(file).args(["-dnsserver", &dns.address()]);
         // What Pebble does to toughen clients would only make these runs differ from each other.
-        command
-            .env("PEBBLE_VA_NOSLEEP", "1")
-            .env("PEBBLE_WFE_NONCEREJECT", "0");
+        command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
         command.env("PEBBLE_AUTHZREUSE", "0");
         let log = folder.path().join("peer.log");
         let mut running = Background::start(&mut command, &log);
-        running.wait_for(PEER_WITHIN, |peer| {
-            peer.log().contains("ACME directory").then_some(())
-        });
+        running.wait_for(PEER_WITHIN, |peer| peer.log().contains("ACME directory").then_some(()));
         Self {
             directory: format!("https://localhost:{listen}/dir"),
             trust,
             http01_port,
             tls_alpn01_port,
-            authority: Authority::Pebble {
-                _running: running,
-                dns,
-            },
+            authority: Authority::Pebble { _running: running, dns },
             folder,
         }
     }
@@ -240,9 +220,7 @@ impl Place {
     /// If the files hold no chain.
     #[track_caller]
     fn papers(&self, files: &[&str]) -> Option<Papers> {
-        let read = |file: &&str| {
-            std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"))
-        };
+        let read = |file: &&str| std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
         let chain: String = files.iter().map(read).collect::<Vec<_>>().join("\n");
         let blocks = pem::parse_many(&chain).expect("PEM");
         assert!(blocks.len() >= 2, "no chain in {files:?}");
@@ -292,9 +270,5 @@ impl Place {
 #[track_caller]
 pub fn serial_of(file: &str) -> String {
     let output = openssl(&["x509", "-noout", "-serial", "-in"], &[Path::new(file)]).succeeded();
-    output
-        .stdout
-        .trim()
-        .trim_start_matches("serial=")
-        .to_owned()
+    output.stdout.trim().trim_start_matches("serial=").to_owned()
 }

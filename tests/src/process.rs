@@ -83,9 +83,7 @@ pub fn run(command: &mut Command, within: Duration) -> Output {
         .stdout(File::create(&out).expect("a file for stdout"))
         .stderr(File::create(&err).expect("a file for stderr"))
         .process_group(0);
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
     let status = wait(&mut child, within);
     if status.is_none() {
         signal_group(&child, "KILL");
@@ -93,9 +91,7 @@ pub fn run(command: &mut Command, within: Duration) -> Output {
     }
     let (stdout, stderr) = (read(&out), read(&err));
     let Some(status) = status else {
-        panic!(
-            "{shown} was not done within {within:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
-        );
+        panic!("{shown} was not done within {within:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
     };
     Output {
         command: shown,
@@ -122,21 +118,13 @@ impl Background {
     #[track_caller]
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let name = format!("{command:?}");
-        let open = || {
-            File::options()
-                .create(true)
-                .append(true)
-                .open(log)
-                .expect("a log file")
-        };
+        let open = || File::options().create(true).append(true).open(log).expect("a log file");
         command
             .stdin(Stdio::null())
             .stdout(open())
             .stderr(open())
             .process_group(0);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         Self {
             child,
             name,
@@ -174,12 +162,7 @@ impl Background {
             if let Some(status) = self.ended() {
                 panic!("{} ended early with {status}\n{}", self.name, self.log());
             }
-            assert!(
-                Instant::now() < deadline,
-                "{} not ready\n{}",
-                self.name,
-                self.log()
-            );
+            assert!(Instant::now() < deadline, "{} not ready\n{}", self.name, self.log());
             std::thread::sleep(POLL);
         }
     }

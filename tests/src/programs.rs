@@ -40,10 +40,7 @@ fn build() -> PathBuf {
     }
     // The test runs as TARGET/PROFILE/deps/NAME.
     let test = std::env::current_exe().expect("the test's own path");
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("invariant: cargo's layout");
+    let folder = test.parent().and_then(Path::parent).expect("invariant: cargo's layout");
     let target = folder.parent().expect("invariant: cargo's layout");
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -52,23 +49,12 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(workspace())
-        .args([
-            "build",
-            "--quiet",
-            "--workspace",
-            "--bins",
-            "--profile",
-            profile,
-        ])
+        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile])
         .arg("--target-dir")
         .arg(target)
         .output()
         .expect("cargo");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     folder.to_owned()
 }
 
@@ -91,11 +77,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// If one is missing and `SIGILLO_INTEROP` is set.
 #[track_caller]
 pub fn available(names: &[&str]) -> bool {
-    let absent: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| find(name).is_none())
-        .collect();
+    let absent: Vec<&str> = names.iter().copied().filter(|name| find(name).is_none()).collect();
     if !absent.is_empty() {
         missing(&absent);
     }
@@ -109,9 +91,7 @@ pub fn python(module: &str) -> Option<PathBuf> {
         .into_iter()
         .flatten()
         .find(|python: &PathBuf| {
-            let output = Command::new(python)
-                .args(["-c", &format!("import {module}")])
-                .output();
+            let output = Command::new(python).args(["-c", &format!("import {module}")]).output();
             output.is_ok_and(|output| output.status.success())
         })
 }
@@ -133,10 +113,7 @@ pub fn python_with(module: &str) -> Option<Command> {
 #[track_caller]
 fn missing(names: &[&str]) {
     let required = std::env::var_os(INTEROP_VARIABLE).is_some_and(|value| value != "0");
-    assert!(
-        !required,
-        "{INTEROP_VARIABLE} is set and these are missing: {names:?}"
-    );
+    assert!(!required, "{INTEROP_VARIABLE} is set and these are missing: {names:?}");
     eprintln!("SKIPPED: these are missing: {names:?}. This test has NOT been judged by them.");
 }
 

@@ -33,8 +33,8 @@ impl Webroot {
     pub fn serve(port: u16) -> Self {
         let folder = tempfile::tempdir().expect("a directory to serve");
         std::fs::create_dir_all(folder.path().join(WELL_KNOWN)).expect("the challenge folder");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .unwrap_or_else(|error| panic!("port {port}: {error}"));
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap_or_else(|error| panic!("port {port}: {error}"));
         let ended = Arc::new(AtomicBool::new(false));
         let (root, stop) = (folder.path().to_owned(), Arc::clone(&ended));
         std::thread::spawn(move || {
@@ -48,11 +48,7 @@ impl Webroot {
                 }
             }
         });
-        Self {
-            folder,
-            port,
-            ended,
-        }
+        Self { folder, port, ended }
     }
 
     /// Returns the folder.
@@ -95,25 +91,17 @@ fn answer(mut stream: TcpStream, root: &Path) {
     while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
         line.clear();
     }
-    let path = first
-        .split(' ')
-        .nth(1)
-        .unwrap_or("/")
-        .trim_start_matches('/');
+    let path = first.split(' ').nth(1).unwrap_or("/").trim_start_matches('/');
     let body = if path.contains("..") {
         None
     } else {
         std::fs::read(root.join(path)).ok()
     };
-    let (status, body) = body.map_or(("404 Not Found", b"no such file".to_vec()), |b| {
-        ("200 OK", b)
-    });
+    let (status, body) = body.map_or(("404 Not Found", b"no such file".to_vec()), |b| ("200 OK", b));
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n",
         body.len()
     );
-    let _ = stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(&body));
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }

@@ -17,7 +17,10 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 const TOUR_WITHIN: Duration = Duration::from_secs(60);
 
 fn call(program: &str, arguments: &[&str], folder: &Path) -> Output {
-    run(Command::new(own(program)).args(arguments).current_dir(folder), COMMAND_WITHIN)
+    run(
+        Command::new(own(program)).args(arguments).current_dir(folder),
+        COMMAND_WITHIN,
+    )
 }
 
 #[test]
@@ -33,13 +36,22 @@ fn wrong_usage_ends_with_two_and_help_with_zero() {
             assert!(!output.stdout.is_empty(), "{output}");
         }
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "help left files behind");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "help left files behind"
+    );
 }
 
 #[test]
 fn a_failure_ends_with_one_and_its_reason_on_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in [&["serve"][..], &["certs", "list"], &["crl", "show"], &["audit", "verify"]] {
+    for arguments in [
+        &["serve"][..],
+        &["certs", "list"],
+        &["crl", "show"],
+        &["audit", "verify"],
+    ] {
         let output = call("sigillo-ca", arguments, folder.path()).ended_with(1);
         assert!(output.stdout.is_empty(), "{output}");
         let first = output.stderr.lines().next().unwrap_or_default();
@@ -91,7 +103,14 @@ fn init_encrypts_keys_under_a_passphrase_and_serves_with_it() {
 
 #[test]
 fn init_takes_name_and_validity() {
-    let init = ["--name", "Journey CA", "--root-validity", "10y", "--issuer-validity", "2y"];
+    let init = [
+        "--name",
+        "Journey CA",
+        "--root-validity",
+        "10y",
+        "--issuer-validity",
+        "2y",
+    ];
     let daemon = Daemon::prepare(Options::default().init(&init));
     let text = |path: &Path| openssl(&["x509", "-noout", "-subject", "-dates", "-in"], &[path]).succeeded();
     let root = text(&daemon.root());
@@ -111,7 +130,9 @@ fn quickstart_shows_the_whole_life_of_a_certificate_and_ends() {
         format!("server.http=127.0.0.1:{}", ports::free()),
     ];
     let mut command = Command::new(own("sigillo-ca"));
-    command.args(["quickstart", "--exit", "--dir"]).arg(folder.path().join("ca"));
+    command
+        .args(["quickstart", "--exit", "--dir"])
+        .arg(folder.path().join("ca"));
     command.args(settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
     let output = run(&mut command, TOUR_WITHIN).ended_with(0);
     let text = output.stdout.to_lowercase();
@@ -139,15 +160,27 @@ fn operators_see_and_revoke_certificates() {
     let found = daemon.admin_json(&["certs", "list", "--name", "operator.test"]);
     assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
     let shown = daemon.admin_json(&["certs", "show", &serial]);
-    assert_eq!(shown["serial"].as_str().map(str::to_uppercase), Some(serial.clone()), "{shown}");
+    assert_eq!(
+        shown["serial"].as_str().map(str::to_uppercase),
+        Some(serial.clone()),
+        "{shown}"
+    );
     let exported = daemon.admin(&["certs", "export", &serial]).succeeded().stdout;
     assert_eq!(pem::parse_many(exported).unwrap()[0].contents(), issued.leaf_der());
     daemon.admin(&["certs", "renew-now", &serial]).succeeded();
 
-    daemon.admin(&["certs", "revoke", "00FF", "--reason", "superseded"]).ended_with(1);
-    daemon.admin(&["certs", "revoke", &serial, "--reason", "nonsense"]).ended_with(2);
-    daemon.admin(&["certs", "revoke", &serial, "--reason", "superseded"]).succeeded();
-    daemon.admin(&["certs", "revoke", &serial, "--reason", "superseded"]).ended_with(1);
+    daemon
+        .admin(&["certs", "revoke", "00FF", "--reason", "superseded"])
+        .ended_with(1);
+    daemon
+        .admin(&["certs", "revoke", &serial, "--reason", "nonsense"])
+        .ended_with(2);
+    daemon
+        .admin(&["certs", "revoke", &serial, "--reason", "superseded"])
+        .succeeded();
+    daemon
+        .admin(&["certs", "revoke", &serial, "--reason", "superseded"])
+        .ended_with(1);
     let papers = Papers::sort(&issued.chain_pem, &daemon.root(), &daemon.scratch().join("papers"));
     papers.all_find_it_revoked(&daemon.http_client(), "superseded");
     daemon.admin(&["crl", "publish"]).succeeded();
@@ -165,10 +198,23 @@ fn operators_sign_a_request_from_a_file() {
     let daemon = Daemon::start();
     let (csr, key) = (daemon.scratch().join("a.csr"), daemon.scratch().join("a.key"));
     openssl(
-        &["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/",
-          "-addext", "subjectAltName=DNS:file.test", "-keyout"],
+        &[
+            "req",
+            "-new",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            "/",
+            "-addext",
+            "subjectAltName=DNS:file.test",
+            "-keyout",
+        ],
         &[&key, Path::new("-out"), &csr],
-    ).succeeded();
+    )
+    .succeeded();
     let out = daemon.scratch().join("a.pem");
     let (csr, out) = (csr.display().to_string(), out.display().to_string());
     daemon.admin(&["sign", &csr, "--out", &out]).succeeded();
@@ -188,7 +234,9 @@ fn operators_work_while_the_daemon_is_down() {
     assert!(listed.contains(&issued.serial()), "{listed}");
     daemon.admin(&["audit", "verify"]).succeeded();
     daemon.admin(&["config", "check"]).succeeded();
-    daemon.admin(&["certs", "revoke", &issued.serial(), "--reason", "superseded"]).succeeded();
+    daemon
+        .admin(&["certs", "revoke", &issued.serial(), "--reason", "superseded"])
+        .succeeded();
     daemon.serve();
     let papers = Papers::sort(&issued.chain_pem, &daemon.root(), &daemon.scratch().join("papers"));
     papers.all_find_it_revoked(&daemon.http_client(), "superseded");
@@ -217,7 +265,11 @@ fn a_backup_is_whole_and_refuses_to_overwrite() {
     let size = std::fs::metadata(&file).unwrap().len();
     assert!(size > 0);
     daemon.admin(&["backup", &file]).ended_with(1);
-    assert_eq!(std::fs::metadata(&file).unwrap().len(), size, "the first backup was touched");
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().len(),
+        size,
+        "the first backup was touched"
+    );
 }
 
 #[test]
@@ -226,7 +278,12 @@ fn settings_are_checked_and_shown() {
     daemon.admin(&["config", "check"]).succeeded();
     let shown = daemon.admin(&["config", "show"]).succeeded().stdout;
     assert!(shown.contains("[server]"), "{shown}");
-    for wrong in ["server.nonsense=1", "acme.eab_required=perhaps", "server.https=nowhere", "nonsense"] {
+    for wrong in [
+        "server.nonsense=1",
+        "acme.eab_required=perhaps",
+        "server.https=nowhere",
+        "nonsense",
+    ] {
         let output = daemon.admin(&["config", "check", "--set", wrong]).ended_with(1);
         assert!(!output.stderr.trim().is_empty(), "{wrong}: {output}");
     }

@@ -70,9 +70,7 @@ fn nothing_acknowledged_is_lost_in_thirty_kills() {
     let mut random = Random::announced();
     let mut daemon = Daemon::start();
     let webroot = Arc::new(Webroot::serve(daemon.http01_port));
-    let clients: Vec<Arc<Acme>> = (0..CLIENTS)
-        .map(|_| Arc::new(daemon.register().unwrap()))
-        .collect();
+    let clients: Vec<Arc<Acme>> = (0..CLIENTS).map(|_| Arc::new(daemon.register().unwrap())).collect();
     let load = Arc::new(Load::default());
     let mut checked = 0;
     let mut last_number = String::new();
@@ -82,8 +80,7 @@ fn nothing_acknowledged_is_lost_in_thirty_kills() {
             .iter()
             .enumerate()
             .map(|(client, acme)| {
-                let (acme, webroot, load) =
-                    (Arc::clone(acme), Arc::clone(&webroot), Arc::clone(&load));
+                let (acme, webroot, load) = (Arc::clone(acme), Arc::clone(&webroot), Arc::clone(&load));
                 let seed = random.next();
                 std::thread::spawn(move || work(client, &acme, &webroot, &load, seed))
             })
@@ -122,16 +119,8 @@ fn nothing_acknowledged_is_lost_in_thirty_kills() {
         ledger.issued.len()
     );
     assert!(!ledger.revoked.is_empty(), "nothing was revoked");
-    let serials: BTreeSet<String> = ledger
-        .issued
-        .iter()
-        .map(|(_, issued)| issued.serial())
-        .collect();
-    assert_eq!(
-        serials.len(),
-        ledger.issued.len(),
-        "a serial number was used twice"
-    );
+    let serials: BTreeSet<String> = ledger.issued.iter().map(|(_, issued)| issued.serial()).collect();
+    assert_eq!(serials.len(), ledger.issued.len(), "a serial number was used twice");
     daemon.admin(&["audit", "verify"]).succeeded();
 }
 
@@ -139,19 +128,8 @@ fn nothing_acknowledged_is_lost_in_thirty_kills() {
 fn check_downloads(clients: &[Arc<Acme>], issued: &[(usize, Issued)]) {
     for (client, certificate) in issued {
         let answer = clients[*client].read(&certificate.url).unwrap();
-        assert_eq!(
-            answer.status,
-            200,
-            "{} is lost: {}",
-            certificate.url,
-            answer.text()
-        );
-        assert_eq!(
-            answer.text(),
-            certificate.chain_pem,
-            "{} has changed",
-            certificate.url
-        );
+        assert_eq!(answer.status, 200, "{} is lost: {}", certificate.url, answer.text());
+        assert_eq!(answer.text(), certificate.chain_pem, "{} has changed", certificate.url);
         let order = clients[*client].read(&certificate.order).unwrap().json();
         assert_eq!(order["status"], "valid", "{order}");
     }
@@ -161,37 +139,21 @@ fn check_downloads(clients: &[Arc<Acme>], issued: &[(usize, Issued)]) {
 fn check_revocations(daemon: &Daemon, revoked: &[(Issued, u8)]) -> Option<Crl> {
     let http = daemon.http_client();
     let (first, _) = revoked.first()?;
-    let papers = |issued: &Issued| {
-        Papers::sort(
-            &issued.chain_pem,
-            &daemon.root(),
-            &daemon.scratch().join("papers"),
-        )
-    };
+    let papers = |issued: &Issued| Papers::sort(&issued.chain_pem, &daemon.root(), &daemon.scratch().join("papers"));
     for (issued, code) in revoked {
         let answer = papers(issued).ocsp();
-        assert_eq!(
-            answer.status,
-            "revoked",
-            "{}: {}",
-            issued.serial(),
-            answer.text
-        );
+        assert_eq!(answer.status, "revoked", "{}: {}", issued.serial(), answer.text);
         let reason = sigillo_tests::judge::reason_name(*code);
         assert_eq!(answer.reason_or_unspecified(), reason, "{}", answer.text);
     }
     let papers = papers(first);
-    let crl = eventually(
-        "every acknowledged revocation is in the CRL",
-        CRL_WITHIN,
-        || {
-            let crl = papers.crl(&http);
-            revoked
-                .iter()
-                .all(|(issued, _)| crl.reason_of(&issued.serial()).is_some())
-                .then_some(crl)
-        },
-    );
+    let crl = eventually("every acknowledged revocation is in the CRL", CRL_WITHIN, || {
+        let crl = papers.crl(&http);
+        revoked
+            .iter()
+            .all(|(issued, _)| crl.reason_of(&issued.serial()).is_some())
+            .then_some(crl)
+    });
     for (issued, code) in revoked {
         let reason = sigillo_tests::judge::reason_name(*code);
         assert_eq!(crl.reason_of(&issued.serial()).as_deref(), Some(reason));
@@ -214,17 +176,10 @@ fn a_second_daemon_on_the_same_folder_is_refused() {
 fn sigterm_lets_requests_finish_and_ends_with_zero() {
     let mut daemon = Daemon::start();
     let webroot = Webroot::serve(daemon.http01_port);
-    let issued = daemon
-        .register()
-        .unwrap()
-        .obtain(&["calm.test"], &webroot)
-        .unwrap();
+    let issued = daemon.register().unwrap().obtain(&["calm.test"], &webroot).unwrap();
     let status = daemon.stop();
     assert_eq!(status.code(), Some(0));
     daemon.serve();
-    let listed = daemon
-        .admin_json(&["certs", "list"])
-        .to_string()
-        .to_uppercase();
+    let listed = daemon.admin_json(&["certs", "list"]).to_string().to_uppercase();
     assert!(listed.contains(&issued.serial()), "{listed}");
 }

@@ -31,21 +31,13 @@ impl Faults {
             ));
         }
         if answer.header("content-type") != Some("application/problem+json") {
-            self.note(format!(
-                "{name}: content type {:?}",
-                answer.header("content-type")
-            ));
+            self.note(format!("{name}: content type {:?}", answer.header("content-type")));
         }
     }
 
     #[track_caller]
     fn none(self) {
-        assert!(
-            self.0.is_empty(),
-            "{} faults:\n{}",
-            self.0.len(),
-            self.0.join("\n")
-        );
+        assert!(self.0.is_empty(), "{} faults:\n{}", self.0.len(), self.0.join("\n"));
     }
 }
 
@@ -85,17 +77,11 @@ fn headed(acme: &Acme, mut header: Value, change: impl FnOnce(&mut Value)) -> Ve
 
 /// Signs a protected header that is given as text.
 fn texted(acme: &Acme, header: &str) -> Vec<u8> {
-    acme.key
-        .jws(header, ORDER.as_bytes())
-        .to_string()
-        .into_bytes()
+    acme.key.jws(header, ORDER.as_bytes()).to_string().into_bytes()
 }
 
 fn remove(value: &mut Value, member: &str) {
-    value
-        .as_object_mut()
-        .expect("invariant: an object")
-        .remove(member);
+    value.as_object_mut().expect("invariant: an object").remove(member);
 }
 
 fn text(value: &Value, member: &str) -> String {
@@ -104,12 +90,9 @@ fn text(value: &Value, member: &str) -> String {
 
 /// The faults of a JWS: name, allowed statuses, allowed problems, how it is made.
 const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
-    (
-        "J1 alg none",
-        REFUSED,
-        &["badSignatureAlgorithm"],
-        |a, h| headed(a, h, |h| h["alg"] = "none".into()),
-    ),
+    ("J1 alg none", REFUSED, &["badSignatureAlgorithm"], |a, h| {
+        headed(a, h, |h| h["alg"] = "none".into())
+    }),
     (
         "J1 alg none without signature",
         REFUSED,
@@ -122,18 +105,12 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
     ("J2 a MAC", REFUSED, &["badSignatureAlgorithm"], |a, h| {
         headed(a, h, |h| h["alg"] = "HS256".into())
     }),
-    (
-        "an unknown alg",
-        REFUSED,
-        &["badSignatureAlgorithm"],
-        |a, h| headed(a, h, |h| h["alg"] = "ES256K".into()),
-    ),
-    (
-        "alg in lower case",
-        REFUSED,
-        &["badSignatureAlgorithm"],
-        |a, h| headed(a, h, |h| h["alg"] = "es256".into()),
-    ),
+    ("an unknown alg", REFUSED, &["badSignatureAlgorithm"], |a, h| {
+        headed(a, h, |h| h["alg"] = "ES256K".into())
+    }),
+    ("alg in lower case", REFUSED, &["badSignatureAlgorithm"], |a, h| {
+        headed(a, h, |h| h["alg"] = "es256".into())
+    }),
     (
         "alg of another key",
         REFUSED,
@@ -143,26 +120,18 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
     ("alg no text", REFUSED, &["malformed"], |a, h| {
         headed(a, h, |h| h["alg"] = 256.into())
     }),
-    (
-        "no alg",
-        REFUSED,
-        &["malformed", "badSignatureAlgorithm"],
-        |a, h| headed(a, h, |h| remove(h, "alg")),
-    ),
+    ("no alg", REFUSED, &["malformed", "badSignatureAlgorithm"], |a, h| {
+        headed(a, h, |h| remove(h, "alg"))
+    }),
     ("J3 jwk besides kid", REFUSED, &["malformed"], |a, h| {
         headed(a, h, |h| h["jwk"] = a.key.jwk())
     }),
-    (
-        "J3 jwk where kid belongs",
-        REFUSED,
-        &["malformed"],
-        |a, h| {
-            headed(a, h, |h| {
-                remove(h, "kid");
-                h["jwk"] = a.key.jwk();
-            })
-        },
-    ),
+    ("J3 jwk where kid belongs", REFUSED, &["malformed"], |a, h| {
+        headed(a, h, |h| {
+            remove(h, "kid");
+            h["jwk"] = a.key.jwk();
+        })
+    }),
     ("neither jwk nor kid", REFUSED, &["malformed"], |a, h| {
         headed(a, h, |h| remove(h, "kid"))
     }),
@@ -170,10 +139,7 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
         let stranger = AccountKey::generate();
         remove(&mut h, "kid");
         h["jwk"] = stranger.jwk();
-        stranger
-            .jws(&h.to_string(), ORDER.as_bytes())
-            .to_string()
-            .into_bytes()
+        stranger.jws(&h.to_string(), ORDER.as_bytes()).to_string().into_bytes()
     }),
     (
         "J11 signed by a stranger",
@@ -186,22 +152,12 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
                 .into_bytes()
         },
     ),
-    (
-        "a kid that is nobody",
-        REFUSED,
-        &["accountDoesNotExist"],
-        |a, h| headed(a, h, |h| h["kid"] = format!("{}x", a.kid).into()),
-    ),
-    (
-        "a kid of another server",
-        REFUSED,
-        &["accountDoesNotExist"],
-        |a, h| {
-            headed(a, h, |h| {
-                h["kid"] = "https://elsewhere.test/acme/account/1".into()
-            })
-        },
-    ),
+    ("a kid that is nobody", REFUSED, &["accountDoesNotExist"], |a, h| {
+        headed(a, h, |h| h["kid"] = format!("{}x", a.kid).into())
+    }),
+    ("a kid of another server", REFUSED, &["accountDoesNotExist"], |a, h| {
+        headed(a, h, |h| h["kid"] = "https://elsewhere.test/acme/account/1".into())
+    }),
     ("a kid that is no text", REFUSED, &["malformed"], |a, h| {
         headed(a, h, |h| h["kid"] = json!([1]))
     }),
@@ -214,43 +170,24 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
     ("no nonce", REFUSED, &["badNonce"], |a, h| {
         headed(a, h, |h| remove(h, "nonce"))
     }),
-    (
-        "a nonce of another server",
-        REFUSED,
-        &["badNonce"],
-        |a, h| headed(a, h, |h| h["nonce"] = base64url([7; 32]).into()),
-    ),
-    (
-        "a nonce that is not base64url",
-        REFUSED,
-        &["malformed"],
-        |a, h| headed(a, h, |h| h["nonce"] = "not/base64+".into()),
-    ),
-    (
-        "a nonce that is no text",
-        REFUSED,
-        &["malformed"],
-        |a, h| headed(a, h, |h| h["nonce"] = 1.into()),
-    ),
+    ("a nonce of another server", REFUSED, &["badNonce"], |a, h| {
+        headed(a, h, |h| h["nonce"] = base64url([7; 32]).into())
+    }),
+    ("a nonce that is not base64url", REFUSED, &["malformed"], |a, h| {
+        headed(a, h, |h| h["nonce"] = "not/base64+".into())
+    }),
+    ("a nonce that is no text", REFUSED, &["malformed"], |a, h| {
+        headed(a, h, |h| h["nonce"] = 1.into())
+    }),
     ("no url", REFUSED, &["malformed"], |a, h| {
         headed(a, h, |h| remove(h, "url"))
     }),
-    (
-        "J10 url of another resource",
-        FORBIDDEN,
-        &["unauthorized"],
-        |a, h| headed(a, h, |h| h["url"] = a.url("newAccount").into()),
-    ),
-    (
-        "J10 url with another host",
-        FORBIDDEN,
-        &["unauthorized"],
-        |a, h| {
-            headed(a, h, |h| {
-                h["url"] = "https://evil.test/acme/new-order".into()
-            })
-        },
-    ),
+    ("J10 url of another resource", FORBIDDEN, &["unauthorized"], |a, h| {
+        headed(a, h, |h| h["url"] = a.url("newAccount").into())
+    }),
+    ("J10 url with another host", FORBIDDEN, &["unauthorized"], |a, h| {
+        headed(a, h, |h| h["url"] = "https://evil.test/acme/new-order".into())
+    }),
     ("url with a query", FORBIDDEN, &["unauthorized"], |a, h| {
         headed(a, h, |h| h["url"] = format!("{}?x", text(h, "url")).into())
     }),
@@ -266,35 +203,24 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
     ("J15 b64 without crit", REFUSED, &["malformed"], |a, h| {
         headed(a, h, |h| h["b64"] = false.into())
     }),
-    (
-        "J15 an unprotected header",
-        REFUSED,
-        &["malformed"],
-        |a, h| altered(a, &h, |jws| jws["header"] = json!({"kid": "x"})),
-    ),
+    ("J15 an unprotected header", REFUSED, &["malformed"], |a, h| {
+        altered(a, &h, |jws| jws["header"] = json!({"kid": "x"}))
+    }),
     ("J15 a detached payload", REFUSED, &["malformed"], |a, h| {
         altered(a, &h, |jws| remove(jws, "payload"))
     }),
     ("J15 a null payload", REFUSED, &["malformed"], |a, h| {
         altered(a, &h, |jws| jws["payload"] = Value::Null)
     }),
-    (
-        "J5 general serialization",
-        REFUSED,
-        &["malformed"],
-        |a, h| {
-            altered(a, &h, |jws| {
-                let one = json!({"protected": jws["protected"], "signature": jws["signature"]});
-                *jws = json!({"payload": jws["payload"], "signatures": [one]});
-            })
-        },
-    ),
-    (
-        "J5 signatures besides a signature",
-        REFUSED,
-        &["malformed"],
-        |a, h| altered(a, &h, |jws| jws["signatures"] = json!([])),
-    ),
+    ("J5 general serialization", REFUSED, &["malformed"], |a, h| {
+        altered(a, &h, |jws| {
+            let one = json!({"protected": jws["protected"], "signature": jws["signature"]});
+            *jws = json!({"payload": jws["payload"], "signatures": [one]});
+        })
+    }),
+    ("J5 signatures besides a signature", REFUSED, &["malformed"], |a, h| {
+        altered(a, &h, |jws| jws["signatures"] = json!([]))
+    }),
     ("compact serialization", REFUSED, &["malformed"], |a, h| {
         let jws = signed(a, &h);
         let parts = ["protected", "payload", "signature"].map(|member| text(&jws, member));
@@ -364,28 +290,17 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
     ("J14 the other alphabet", REFUSED, &["malformed"], |a, h| {
         altered(a, &h, |jws| jws["payload"] = "e30+/w".into())
     }),
-    (
-        "J13 a header member twice",
-        REFUSED,
-        &["malformed"],
-        |a, h| {
-            let header = h.to_string();
-            texted(
-                a,
-                &format!("{},\"alg\":\"ES256\"}}", &header[..header.len() - 1]),
-            )
-        },
-    ),
+    ("J13 a header member twice", REFUSED, &["malformed"], |a, h| {
+        let header = h.to_string();
+        texted(a, &format!("{},\"alg\":\"ES256\"}}", &header[..header.len() - 1]))
+    }),
     (
         "J13 a header member twice, once escaped",
         REFUSED,
         &["malformed"],
         |a, h| {
             let header = h.to_string();
-            texted(
-                a,
-                &format!("{},\"\\u0061lg\":\"none\"}}", &header[..header.len() - 1]),
-            )
+            texted(a, &format!("{},\"\\u0061lg\":\"none\"}}", &header[..header.len() - 1]))
         },
     ),
     ("J13 a JWS member twice", REFUSED, &["malformed"], |a, h| {
@@ -395,37 +310,21 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
     ("bytes behind the JWS", REFUSED, &["malformed"], |a, h| {
         format!("{}x", signed(a, &h)).into_bytes()
     }),
-    (
-        "bytes behind the header",
-        REFUSED,
-        &["malformed"],
-        |a, h| texted(a, &format!("{h}x")),
-    ),
-    (
-        "a header that is a list",
-        REFUSED,
-        &["malformed"],
-        |a, _| texted(a, "[]"),
-    ),
-    (
-        "a header that is no JSON",
-        REFUSED,
-        &["malformed"],
-        |a, _| texted(a, "{alg:ES256}"),
-    ),
-    ("an empty header", REFUSED, &["malformed"], |a, _| {
-        texted(a, "")
+    ("bytes behind the header", REFUSED, &["malformed"], |a, h| {
+        texted(a, &format!("{h}x"))
     }),
+    ("a header that is a list", REFUSED, &["malformed"], |a, _| {
+        texted(a, "[]")
+    }),
+    ("a header that is no JSON", REFUSED, &["malformed"], |a, _| {
+        texted(a, "{alg:ES256}")
+    }),
+    ("an empty header", REFUSED, &["malformed"], |a, _| texted(a, "")),
     ("an empty body", REFUSED, &["malformed"], |_, _| Vec::new()),
-    ("a null body", REFUSED, &["malformed"], |_, _| {
-        b"null".to_vec()
+    ("a null body", REFUSED, &["malformed"], |_, _| b"null".to_vec()),
+    ("a body that is not UTF-8", REFUSED, &["malformed"], |_, _| {
+        vec![0xff, 0xfe, b'{', b'}']
     }),
-    (
-        "a body that is not UTF-8",
-        REFUSED,
-        &["malformed"],
-        |_, _| vec![0xff, 0xfe, b'{', b'}'],
-    ),
     ("a byte order mark", REFUSED, &["malformed"], |a, h| {
         format!("\u{feff}{}", signed(a, &h)).into_bytes()
     }),
@@ -435,10 +334,7 @@ const JWS: &[(&str, &[u16], &[&str], Craft)] = &[
     ("H4 a deep header", REFUSED, &["malformed"], |a, h| {
         let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
         let header = h.to_string();
-        texted(
-            a,
-            &format!("{},\"x\":{deep}}}", &header[..header.len() - 1]),
-        )
+        texted(a, &format!("{},\"x\":{deep}}}", &header[..header.len() - 1]))
     }),
     ("J8 a huge body", &[413], &["malformed"], |_, _| {
         b"{\"payload\":\""
@@ -461,8 +357,7 @@ fn refuses_each_fault_of_a_jws() {
         match acme.send(&url, &craft(&acme, header)) {
             Ok(answer) => {
                 faults.compare(name, &answer, statuses, problems);
-                if problems == &["badSignatureAlgorithm"] && !answer.json()["algorithms"].is_array()
-                {
+                if problems == &["badSignatureAlgorithm"] && !answer.json()["algorithms"].is_array() {
                     faults.note(format!("{name}: no list of algorithms"));
                 }
                 if answer.status != 413 && answer.header("replay-nonce").is_none() {
@@ -474,25 +369,12 @@ fn refuses_each_fault_of_a_jws() {
     }
     // J12: a nonce is used up by the first request, also when that one is refused.
     let header = acme.protected(&acme.nonce().unwrap(), &url);
-    let bad = altered(&acme, &header, |jws| {
-        jws["signature"] = base64url([1; 64]).into()
-    });
+    let bad = altered(&acme, &header, |jws| jws["signature"] = base64url([1; 64]).into());
     acme.send(&url, &bad).unwrap();
-    let again = acme
-        .send(&url, signed(&acme, &header).to_string().as_bytes())
-        .unwrap();
-    faults.compare(
-        "J12 a nonce of a refused request",
-        &again,
-        REFUSED,
-        &["badNonce"],
-    );
+    let again = acme.send(&url, signed(&acme, &header).to_string().as_bytes()).unwrap();
+    faults.compare("J12 a nonce of a refused request", &again, REFUSED, &["badNonce"]);
     assert!(daemon.alive(), "{}", daemon.log());
-    assert_eq!(
-        counts(&daemon),
-        before,
-        "a refused request left something behind"
-    );
+    assert_eq!(counts(&daemon), before, "a refused request left something behind");
     // The request without a fault is taken: the refusals above were for the fault.
     assert_eq!(acme.post(&url, ORDER.as_bytes()).unwrap().status, 201);
     faults.none();
@@ -542,22 +424,14 @@ fn orders() -> Vec<(&'static str, String, &'static [&'static str])> {
     vec![
         ("an empty payload", String::new(), &["malformed"]),
         ("no identifiers", "{}".into(), &["malformed"]),
-        (
-            "an empty list",
-            r#"{"identifiers":[]}"#.into(),
-            &["malformed"],
-        ),
+        ("an empty list", r#"{"identifiers":[]}"#.into(), &["malformed"]),
         ("a list as payload", "[]".into(), &["malformed"]),
         (
             "a text as identifiers",
             r#"{"identifiers":"a.test"}"#.into(),
             &["malformed"],
         ),
-        (
-            "no value",
-            r#"{"identifiers":[{"type":"dns"}]}"#.into(),
-            &["malformed"],
-        ),
+        ("no value", r#"{"identifiers":[{"type":"dns"}]}"#.into(), &["malformed"]),
         (
             "a number as value",
             r#"{"identifiers":[{"type":"dns","value":1}]}"#.into(),
@@ -603,11 +477,7 @@ fn orders() -> Vec<(&'static str, String, &'static [&'static str])> {
         ("an address out of range", ip("300.1.1.1"), NAME),
         ("an address with leading zeros", ip("010.1.1.1"), NAME),
         ("an address with a zone", ip("fe80::1%eth0"), NAME),
-        (
-            "an address not in RFC 5952's form",
-            ip("2001:DB8:0:0::1"),
-            NAME,
-        ),
+        ("an address not in RFC 5952's form", ip("2001:DB8:0:0::1"), NAME),
         ("a name as address", ip("a.test"), NAME),
         (
             "a bad notBefore",
@@ -664,33 +534,13 @@ fn keys(honest: &Value) -> Vec<(&'static str, Value, &'static [&'static str])> {
         json!({"kty": "RSA", "n": base64url(modulus), "e": exponent})
     };
     vec![
-        (
-            "J6 a point off the curve",
-            with("y", base64url([1; 32]).into()),
-            KEY,
-        ),
-        (
-            "J6 the point at infinity",
-            with("x", base64url([0; 32]).into()),
-            KEY,
-        ),
-        (
-            "a short coordinate",
-            with("x", base64url([1; 31]).into()),
-            KEY,
-        ),
-        (
-            "a long coordinate",
-            with("x", base64url([1; 33]).into()),
-            KEY,
-        ),
+        ("J6 a point off the curve", with("y", base64url([1; 32]).into()), KEY),
+        ("J6 the point at infinity", with("x", base64url([0; 32]).into()), KEY),
+        ("a short coordinate", with("x", base64url([1; 31]).into()), KEY),
+        ("a long coordinate", with("x", base64url([1; 33]).into()), KEY),
         ("another curve's name", with("crv", "P-384".into()), ANY),
         ("an unknown curve", with("crv", "secp256k1".into()), ANY),
-        (
-            "a private member",
-            with("d", base64url([1; 32]).into()),
-            KEY,
-        ),
+        ("a private member", with("d", base64url([1; 32]).into()), KEY),
         (
             "no x",
             {
@@ -740,10 +590,7 @@ fn refuses_each_bad_account() {
             _ => "ES256",
         };
         let header = json!({"alg": alg, "nonce": acme.nonce().unwrap(), "url": url, "jwk": jwk});
-        let body = acme
-            .key
-            .jws(&header.to_string(), AGREED.as_bytes())
-            .to_string();
+        let body = acme.key.jws(&header.to_string(), AGREED.as_bytes()).to_string();
         match acme.send(&url, body.as_bytes()) {
             Ok(answer) => faults.compare(name, &answer, REFUSED, problems),
             Err(error) => faults.note(format!("{name}: {error}")),
@@ -778,21 +625,13 @@ fn refuses_each_bad_account() {
             r#"{"contact":["mailto:a@b.test,c@d.test"]}"#,
             CONTACT,
         ),
-        (
-            "a contact without domain",
-            r#"{"contact":["mailto:a"]}"#,
-            CONTACT,
-        ),
+        ("a contact without domain", r#"{"contact":["mailto:a"]}"#, CONTACT),
         (
             "a contact with a line break",
             r#"{"contact":["mailto:a@b.test\r\nBcc: c"]}"#,
             CONTACT,
         ),
-        (
-            "contact no list",
-            r#"{"contact":"mailto:a@b.test"}"#,
-            &["malformed"],
-        ),
+        ("contact no list", r#"{"contact":"mailto:a@b.test"}"#, &["malformed"]),
         (
             "nobody to return",
             r#"{"onlyReturnExisting":true}"#,
@@ -858,20 +697,12 @@ fn refuses_each_fault_of_a_csr_and_keeps_the_order_ready() {
         ("A3 a name too many", request(&["csr.test", "more.test"]).0),
         ("A3 another name", request(&["other.test"]).0),
         ("A3 no name", p256(&["-subj", "/O=nobody"])),
-        (
-            "N4 another CN",
-            p256(&["-subj", "/CN=other.test", "-addext", SAN]),
-        ),
+        ("N4 another CN", p256(&["-subj", "/CN=other.test", "-addext", SAN])),
         ("a wildcard", request(&["*.csr.test"]).0),
         ("an address", request(&["csr.test", "127.0.0.1"]).0),
         (
             "an e-mail address",
-            p256(&[
-                "-subj",
-                "/",
-                "-addext",
-                "subjectAltName=DNS:csr.test,email:a@csr.test",
-            ]),
+            p256(&["-subj", "/", "-addext", "subjectAltName=DNS:csr.test,email:a@csr.test"]),
         ),
         (
             "a directory name",
@@ -917,26 +748,15 @@ fn refuses_each_fault_of_a_csr_and_keeps_the_order_ready() {
     for (name, csr) in cases {
         let payload = json!({"csr": base64url(csr)}).to_string();
         match acme.post(finalize, payload.as_bytes()) {
-            Ok(answer) => faults.compare(
-                name,
-                &answer,
-                REFUSED,
-                &["badCSR", "badPublicKey", "malformed"],
-            ),
+            Ok(answer) => faults.compare(name, &answer, REFUSED, &["badCSR", "badPublicKey", "malformed"]),
             Err(error) => faults.note(format!("{name}: {error}")),
         }
     }
     for (name, payload) in [
         ("no csr", "{}".to_owned()),
         ("an empty payload", String::new()),
-        (
-            "padding",
-            json!({"csr": format!("{}=", base64url(&good))}).to_string(),
-        ),
-        (
-            "PEM",
-            json!({"csr": "-----BEGIN CERTIFICATE REQUEST-----"}).to_string(),
-        ),
+        ("padding", json!({"csr": format!("{}=", base64url(&good))}).to_string()),
+        ("PEM", json!({"csr": "-----BEGIN CERTIFICATE REQUEST-----"}).to_string()),
     ] {
         match acme.post(finalize, payload.as_bytes()) {
             Ok(answer) => faults.compare(name, &answer, REFUSED, &["badCSR", "malformed"]),
@@ -996,20 +816,14 @@ fn takes_nothing_from_a_csr_but_key_and_names() {
     );
     let finalize = order["finalize"].as_str().unwrap();
     let answer = acme
-        .post(
-            finalize,
-            json!({"csr": base64url(greedy)}).to_string().as_bytes(),
-        )
+        .post(finalize, json!({"csr": base64url(greedy)}).to_string().as_bytes())
         .unwrap();
     if answer.status != 200 {
         assert_eq!(problem(&answer), "badCSR", "{}", answer.text());
         return;
     }
     let done = acme.wait(&url, "processing").unwrap();
-    let chain = acme
-        .read(done["certificate"].as_str().unwrap())
-        .unwrap()
-        .text();
+    let chain = acme.read(done["certificate"].as_str().unwrap()).unwrap().text();
     let papers = Papers::sort(&chain, &daemon.root(), &daemon.scratch().join("greedy"));
     let shown = openssl(&["x509", "-noout", "-text", "-in"], &[&papers.leaf])
         .succeeded()
@@ -1037,12 +851,7 @@ fn refuses_each_fault_of_a_revocation() {
     let mut faults = Faults::default();
     for reason in [2, 6, 7, 8, 10, 11, 255] {
         let answer = acme.revoke(&der, reason).unwrap();
-        faults.compare(
-            &format!("reason {reason}"),
-            &answer,
-            REFUSED,
-            &["badRevocationReason"],
-        );
+        faults.compare(&format!("reason {reason}"), &answer, REFUSED, &["badRevocationReason"]);
     }
     let mut forged = der.clone();
     let last = forged.len() - 1;
@@ -1054,12 +863,7 @@ fn refuses_each_fault_of_a_revocation() {
         ("nothing", Vec::new()),
     ] {
         let answer = acme.revoke(&certificate, 0).unwrap();
-        faults.compare(
-            name,
-            &answer,
-            &[400, 403, 404],
-            &["malformed", "unauthorized"],
-        );
+        faults.compare(name, &answer, &[400, 403, 404], &["malformed", "unauthorized"]);
     }
     for (name, payload) in [
         ("no certificate", "{}".to_owned()),
@@ -1073,21 +877,12 @@ fn refuses_each_fault_of_a_revocation() {
         ),
     ] {
         let answer = acme.post(&url, payload.as_bytes()).unwrap();
-        faults.compare(
-            name,
-            &answer,
-            REFUSED,
-            &["malformed", "badRevocationReason"],
-        );
+        faults.compare(name, &answer, REFUSED, &["malformed", "badRevocationReason"]);
     }
     let stranger = daemon.register().unwrap();
     let answer = stranger.revoke(&der, 0).unwrap();
     faults.compare("A1 a stranger", &answer, FORBIDDEN, &["unauthorized"]);
-    let papers = Papers::sort(
-        &issued.chain_pem,
-        &daemon.root(),
-        &daemon.scratch().join("keep"),
-    );
+    let papers = Papers::sort(&issued.chain_pem, &daemon.root(), &daemon.scratch().join("keep"));
     assert_eq!(papers.ocsp().status, "good");
     assert_eq!(acme.revoke(&der, 0).unwrap().status, 200);
     let twice = acme.revoke(&der, 0).unwrap();
@@ -1110,16 +905,8 @@ fn refused(answer: &Response) -> bool {
 fn ocsp_refuses_what_is_no_request_and_survives_mutants() {
     let mut daemon = Daemon::start();
     let webroot = Webroot::serve(daemon.http01_port);
-    let issued = daemon
-        .register()
-        .unwrap()
-        .obtain(&["status.test"], &webroot)
-        .unwrap();
-    let papers = Papers::sort(
-        &issued.chain_pem,
-        &daemon.root(),
-        &daemon.scratch().join("ocsp"),
-    );
+    let issued = daemon.register().unwrap().obtain(&["status.test"], &webroot).unwrap();
+    let papers = Papers::sort(&issued.chain_pem, &daemon.root(), &daemon.scratch().join("ocsp"));
     let before = counts(&daemon);
     let file = daemon.scratch().join("request.der");
     openssl(
@@ -1135,14 +922,7 @@ fn ocsp_refuses_what_is_no_request_and_survives_mutants() {
     .succeeded();
     let honest = std::fs::read(&file).unwrap();
     let (http, url) = (daemon.http_client(), papers.ocsp_url());
-    let post = |body: &[u8]| {
-        http.request(
-            "POST",
-            &url,
-            &[("Content-Type", "application/ocsp-request")],
-            body,
-        )
-    };
+    let post = |body: &[u8]| http.request("POST", &url, &[("Content-Type", "application/ocsp-request")], body);
     let honest_answer = post(&honest).unwrap();
     assert_eq!(honest_answer.status, 200);
     assert_ne!(honest_answer.body, OCSP_MALFORMED);
@@ -1170,19 +950,12 @@ fn ocsp_refuses_what_is_no_request_and_survives_mutants() {
     for path in ["", "AA", "%00", "!!!!", "AAAA/AAAA//", &"A".repeat(20_000)] {
         match http.get(&format!("{base}/{path}")) {
             Ok(answer) if refused(&answer) => {}
-            Ok(answer) => faults.note(format!(
-                "GET {path:.20}: {} {:02x?}",
-                answer.status, answer.body
-            )),
+            Ok(answer) => faults.note(format!("GET {path:.20}: {} {:02x?}", answer.status, answer.body)),
             Err(error) => faults.note(format!("GET {path:.20}: {error}")),
         }
     }
     for method in ["PUT", "DELETE"] {
-        assert_eq!(
-            http.request(method, &url, &[], b"").unwrap().status,
-            405,
-            "{method}"
-        );
+        assert_eq!(http.request(method, &url, &[], b"").unwrap().status, 405, "{method}");
     }
     let mut random = Random::announced();
     for number in 0..MUTANTS {
@@ -1240,10 +1013,7 @@ fn refuses_ambiguous_http() {
             "H1 both lengths",
             "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ),
-        (
-            "H1 two lengths",
-            "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
-        ),
+        ("H1 two lengths", "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde"),
         ("H1 a signed length", "Content-Length: +4\r\n\r\nabcd"),
         (
             "H1 an unknown coding",

@@ -22,18 +22,8 @@ fn remove(path: &str) {
 
 fn certbot(place: &Place, program: &str, arguments: &[&str]) -> Command {
     let mut command = place.client(program);
-    command.args([
-        "--config-dir",
-        &place.path("etc"),
-        "--work-dir",
-        &place.path("work"),
-    ]);
-    command.args([
-        "--logs-dir",
-        &place.path("log"),
-        "--server",
-        &place.directory,
-    ]);
+    command.args(["--config-dir", &place.path("etc"), "--work-dir", &place.path("work")]);
+    command.args(["--logs-dir", &place.path("log"), "--server", &place.directory]);
     command.args(["--non-interactive", "--no-random-sleep-on-renew"]);
     command.args(arguments);
     command
@@ -104,9 +94,10 @@ fn certbot_proves_a_wildcard_over_dns01_and_revokes_with_the_certificate_key() {
     }
     let place = Place::open();
     let texts = place.dns().texts().display().to_string();
-    let put = place.script("put.sh", &format!(
-        "#!/bin/sh\nprintf '%s\\n' \"$CERTBOT_VALIDATION\" >> '{texts}/'_acme-challenge.$CERTBOT_DOMAIN\n"
-    ));
+    let put = place.script(
+        "put.sh",
+        &format!("#!/bin/sh\nprintf '%s\\n' \"$CERTBOT_VALIDATION\" >> '{texts}/'_acme-challenge.$CERTBOT_DOMAIN\n"),
+    );
     let take = place.script(
         "take.sh",
         &format!("#!/bin/sh\nrm -f '{texts}/'_acme-challenge.$CERTBOT_DOMAIN\n"),
@@ -179,10 +170,7 @@ fn certbot_binds_an_external_account() {
         "an account without binding was let in: {unbound}"
     );
     let pair = daemon.admin_json(&["eab", "create"]);
-    let (kid, hmac) = (
-        pair["kid"].as_str().unwrap(),
-        pair["hmac"].as_str().unwrap(),
-    );
+    let (kid, hmac) = (pair["kid"].as_str().unwrap(), pair["hmac"].as_str().unwrap());
     let bound: Vec<&str> = issue
         .into_iter()
         .chain(["--eab-kid", kid, "--eab-hmac-key", hmac])
@@ -213,17 +201,8 @@ fn lego_journey(place: &Place, how: &[&str], names: &[&str], reason: (&str, &str
     let file = names[0].replace('*', "_");
     let chain = place.path(&format!("lego/certificates/{file}.crt"));
     let first = place.good(&[&chain]);
-    place.succeed(&mut command(&[
-        "renew",
-        "--days",
-        "36500",
-        "--no-random-sleep",
-    ]));
-    assert_ne!(
-        place.good(&[&chain]),
-        first,
-        "a renewal is another certificate"
-    );
+    place.succeed(&mut command(&["renew", "--days", "36500", "--no-random-sleep"]));
+    assert_ne!(place.good(&[&chain]), first, "a renewal is another certificate");
     place.succeed(&mut command(&["revoke", "--keep", "--reason", reason.0]));
     place.revoked(&[&chain], reason.1);
 }
@@ -259,41 +238,27 @@ fn lego_issues_renews_and_revokes_over_dns01() {
         let place = Place::open();
         let texts = place.dns().texts().display().to_string();
         // lego calls it with: present|cleanup NAME. VALUE
-        let hook = place.script("lego-dns.sh", &format!(
-            "#!/bin/sh\nowner=${{2%.}}\ncase $1 in\npresent) printf '%s\\n' \"$3\" >> '{texts}/'$owner ;;\n\
+        let hook = place.script(
+            "lego-dns.sh",
+            &format!(
+                "#!/bin/sh\nowner=${{2%.}}\ncase $1 in\npresent) printf '%s\\n' \"$3\" >> '{texts}/'$owner ;;\n\
              cleanup) rm -f '{texts}/'$owner ;;\nesac\n"
-        ));
+            ),
+        );
         let resolver = place.dns().address();
-        let how = [
-            "--dns",
-            "exec",
-            "--dns.resolvers",
-            &resolver,
-            "--dns.disable-cp",
-        ];
+        let how = ["--dns", "exec", "--dns.resolvers", &resolver, "--dns.disable-cp"];
         let names = ["*.lego-dns.test", "lego-dns.test"];
         let domains: Vec<&str> = names.iter().flat_map(|name| ["--domains", *name]).collect();
         let command = |verb: &[&str]| {
             let mut command = lego(&place, &[&how, domains.as_slice(), verb].concat());
-            command
-                .env("EXEC_PATH", &hook)
-                .env("EXEC_POLLING_INTERVAL", "1");
+            command.env("EXEC_PATH", &hook).env("EXEC_POLLING_INTERVAL", "1");
             command
         };
         place.succeed(&mut command(&["run"]));
         let chain = place.path("lego/certificates/_.lego-dns.test.crt");
         let first = place.good(&[&chain]);
-        place.succeed(&mut command(&[
-            "renew",
-            "--days",
-            "36500",
-            "--no-random-sleep",
-        ]));
-        assert_ne!(
-            place.good(&[&chain]),
-            first,
-            "a renewal is another certificate"
-        );
+        place.succeed(&mut command(&["renew", "--days", "36500", "--no-random-sleep"]));
+        assert_ne!(place.good(&[&chain]), first, "a renewal is another certificate");
         place.succeed(&mut command(&["revoke", "--keep", "--reason", "3"]));
         place.revoked(&[&chain], "affiliationChanged");
     }
@@ -326,26 +291,14 @@ fn dehydrated_issues_renews_and_revokes_over_http01() {
     }
     let place = Place::open();
     let webroot = place.webroot();
-    let settings = format!(
-        "WELLKNOWN=\"{}\"\nKEY_ALGO=rsa",
-        webroot.challenges().display()
-    );
+    let settings = format!("WELLKNOWN=\"{}\"\nKEY_ALGO=rsa", webroot.challenges().display());
     let call = |arguments: &[&str]| place.succeed(&mut dehydrated(&place, &settings, arguments));
     call(&["--register", "--accept-terms"]);
     call(&["--cron", "--domain", "dehydrated.test www.dehydrated.test"]);
     let chain = place.path("certs/dehydrated.test/fullchain.pem");
     let first = place.good(&[&chain]);
-    call(&[
-        "--cron",
-        "--force",
-        "--domain",
-        "dehydrated.test www.dehydrated.test",
-    ]);
-    assert_ne!(
-        place.good(&[&chain]),
-        first,
-        "a renewal is another certificate"
-    );
+    call(&["--cron", "--force", "--domain", "dehydrated.test www.dehydrated.test"]);
+    assert_ne!(place.good(&[&chain]), first, "a renewal is another certificate");
     let kept = place.path("dehydrated.pem");
     std::fs::copy(&chain, &kept).unwrap();
     call(&["--revoke", &place.path("certs/dehydrated.test/cert.pem")]);
@@ -361,20 +314,17 @@ fn dehydrated_proves_over_dns01_with_a_hook() {
     let place = Place::open();
     let texts = place.dns().texts().display().to_string();
     // dehydrated calls it with: STEP DOMAIN TOKEN_FILE TOKEN_VALUE
-    let hook = place.script("hook.sh", &format!(
-        "#!/bin/sh\ncase $1 in\ndeploy_challenge) printf '%s\\n' \"$4\" >> '{texts}/'_acme-challenge.$2 ;;\n\
+    let hook = place.script(
+        "hook.sh",
+        &format!(
+            "#!/bin/sh\ncase $1 in\ndeploy_challenge) printf '%s\\n' \"$4\" >> '{texts}/'_acme-challenge.$2 ;;\n\
          clean_challenge) rm -f '{texts}/'_acme-challenge.$2 ;;\nesac\n"
-    ));
+        ),
+    );
     let settings = format!("CHALLENGETYPE=dns-01\nHOOK=\"{hook}\"\nKEY_ALGO=secp384r1");
     let call = |arguments: &[&str]| place.succeed(&mut dehydrated(&place, &settings, arguments));
     call(&["--register", "--accept-terms"]);
-    call(&[
-        "--cron",
-        "--domain",
-        "*.hook.test hook.test",
-        "--alias",
-        "hook",
-    ]);
+    call(&["--cron", "--domain", "*.hook.test hook.test", "--alias", "hook"]);
     place.good(&[&place.path("certs/hook/fullchain.pem")]);
 }
 
@@ -387,9 +337,7 @@ fn uacme(place: &Place, hook: &str, arguments: &[&str]) -> Command {
     let mut command = place.client("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c"]);
     command
-        .arg(format!(
-            "mount --bind \"$1\" {SYSTEM_LIST} && shift && exec \"$@\""
-        ))
+        .arg(format!("mount --bind \"$1\" {SYSTEM_LIST} && shift && exec \"$@\""))
         .arg("sh");
     command
         .arg(&place.trust)
@@ -408,11 +356,7 @@ fn uacme_journey(place: &Place, hook: &str, name: &str, reason: (&str, &str)) {
     let chain = place.path(&format!("uacme/{name}/cert.pem"));
     let first = place.good(&[&chain]);
     call(&["--force", "issue", name]);
-    assert_ne!(
-        place.good(&[&chain]),
-        first,
-        "a renewal is another certificate"
-    );
+    assert_ne!(place.good(&[&chain]), first, "a renewal is another certificate");
     let kept = place.path("uacme.pem");
     std::fs::copy(&chain, &kept).unwrap();
     call(&["--reason", reason.0, "revoke", &chain]);
@@ -445,22 +389,18 @@ fn uacme_issues_renews_and_revokes_over_tls_alpn01() {
         let bind = format!("127.0.0.1@{}", place.tls_alpn01_port);
         let mut server = place.client("ualpn");
         // Port 9 is a backend that nothing must reach.
-        server.args([
-            "--bind",
-            &bind,
-            "--connect",
-            "127.0.0.1@9",
-            "--sock",
-            &socket,
-        ]);
+        server.args(["--bind", &bind, "--connect", "127.0.0.1@9", "--sock", &socket]);
         server.args(["--pidfile", &pid, "--num-workers", "1", "-v"]);
         let log = place.folder().join("ualpn.log");
         let mut server = Background::start(&mut server, &log);
         server.wait_for(SERVER_WITHIN, |_| Path::new(&socket).exists().then_some(()));
-        let hook = place.script("uacme-alpn.sh", &format!(
-            "#!/bin/sh\n[ \"$2\" = tls-alpn-01 ] || exit 1\ncase $1 in\nbegin) line=\"auth $3 $5\" ;;\n\
+        let hook = place.script(
+            "uacme-alpn.sh",
+            &format!(
+                "#!/bin/sh\n[ \"$2\" = tls-alpn-01 ] || exit 1\ncase $1 in\nbegin) line=\"auth $3 $5\" ;;\n\
              *) line=\"unauth $3\" ;;\nesac\n[ \"$(echo \"$line\" | ualpn --sock '{socket}')\" = OK ]\n"
-        ));
+            ),
+        );
         uacme_journey(&place, &hook, "ualpn.test", ("9", "privilegeWithdrawn"));
     }
 }
@@ -479,13 +419,7 @@ fn acme_tiny_issues_and_renews_over_http01() {
         place.path("tiny.key"),
         place.path("tiny.csr"),
     );
-    place.succeed(third_party("openssl").args([
-        "genrsa",
-        "-traditional",
-        "-out",
-        &account,
-        "2048",
-    ]));
+    place.succeed(third_party("openssl").args(["genrsa", "-traditional", "-out", &account, "2048"]));
     place.succeed(third_party("openssl").args([
         "req",
         "-new",
@@ -513,9 +447,7 @@ fn acme_tiny_issues_and_renews_over_http01() {
             "--directory-url",
             &place.directory,
         ]);
-        tiny.arg("--acme-dir")
-            .arg(webroot.challenges())
-            .arg("--disable-check");
+        tiny.arg("--acme-dir").arg(webroot.challenges()).arg("--disable-check");
         let output = place.succeed(&mut tiny);
         let chain = place.path("tiny.pem");
         std::fs::write(&chain, output.stdout).unwrap();
@@ -549,11 +481,7 @@ fn pythons_acme_library_issues_and_revokes() {
         };
         place.surround(&mut python);
         python.arg(workspace().join("tests/python/journey.py"));
-        place.succeed(
-            python
-                .args([verb, &place.directory, &trust, &prefix])
-                .args(rest),
-        );
+        place.succeed(python.args([verb, &place.directory, &trust, &prefix]).args(rest));
     };
     let challenges = webroot.challenges().display().to_string();
     call("issue", &[&challenges, "python.test"]);
@@ -601,10 +529,7 @@ fn caddy(place: &Place, name: &str, challenge: &str) -> (Background, String) {
         .env("XDG_DATA_HOME", place.folder())
         .env("XDG_CONFIG_HOME", place.folder());
     let server = Background::start(&mut command, &place.folder().join("caddy.log"));
-    let issuer = place
-        .directory
-        .trim_start_matches("https://")
-        .replace([':', '/'], "-");
+    let issuer = place.directory.trim_start_matches("https://").replace([':', '/'], "-");
     (
         server,
         place.path(&format!("caddy/certificates/{issuer}/{name}/{name}.crt")),
@@ -626,14 +551,10 @@ fn caddy_journey(name: &str, challenge: &str) {
     place.revoked(&[&kept], "keyCompromise");
     // Caddy looks its certificates up by OCSP when it starts, and replaces a revoked one.
     let (_server, chain) = caddy(&place, name, challenge);
-    let second = eventually(
-        "Caddy replaces its revoked certificate",
-        SERVER_WITHIN,
-        || {
-            let now = Path::new(&chain).exists().then(|| serial_of(&chain))?;
-            (now != first).then_some(now)
-        },
-    );
+    let second = eventually("Caddy replaces its revoked certificate", SERVER_WITHIN, || {
+        let now = Path::new(&chain).exists().then(|| serial_of(&chain))?;
+        (now != first).then_some(now)
+    });
     assert_eq!(place.good(&[&chain]), second);
 }
 
@@ -671,8 +592,10 @@ fn apache(place: &Place, https: u16, extra: &str) -> Background {
     .map(|module| format!("LoadModule {module}_module {MODULES}/mod_{module}.so\n"))
     .collect();
     let config = place.folder().join("httpd.conf");
-    std::fs::write(&config, format!(
-        "ServerRoot {root}\nServerName md.test\nPidFile {root}/httpd.pid\n{loads}\
+    std::fs::write(
+        &config,
+        format!(
+            "ServerRoot {root}\nServerName md.test\nPidFile {root}/httpd.pid\n{loads}\
          <IfModule unixd_module>\nUser www-data\nGroup www-data\n</IfModule>\n\
          DefaultRuntimeDir {root}\nMutex file:{root}\nErrorLog {root}/error.log\nLogLevel info md:debug\n\
          Listen 127.0.0.1:{http}\nListen 127.0.0.1:{https}\nDocumentRoot {root}/htdocs\n\
@@ -680,19 +603,15 @@ fn apache(place: &Place, https: u16, extra: &str) -> Background {
          MDCertificateAgreement accepted\nMDContactEmail a@example.test\nMDPortMap http:{http} https:{https}\n\
          MDCAChallenges http-01\nMDRetryDelay 1s\n{extra}\nMDomain md.test\n\
          <VirtualHost 127.0.0.1:{https}>\nServerName md.test\nSSLEngine on\n</VirtualHost>\n",
-        http = place.http01_port,
-        directory = place.directory,
-        trust = place.trust.display(),
-    ))
+            http = place.http01_port,
+            directory = place.directory,
+            trust = place.trust.display(),
+        ),
+    )
     .unwrap();
     std::fs::create_dir_all(place.folder().join("htdocs")).unwrap();
     let mut command = place.client("apache2");
-    command
-        .arg("-d")
-        .arg(&root)
-        .arg("-f")
-        .arg(&config)
-        .arg("-DFOREGROUND");
+    command.arg("-d").arg(&root).arg("-f").arg(&config).arg("-DFOREGROUND");
     Background::start(&mut command, &place.folder().join("error.log"))
 }
 
@@ -711,16 +630,14 @@ fn apache_mod_md_gets_a_certificate_and_renews_a_revoked_one() {
     let staged = place.path("md/staging/md.test/pubcert.pem");
     server.wait_for(SERVER_WITHIN, |_| Path::new(&staged).exists().then_some(()));
     server.wait_for(SERVER_WITHIN, |server| {
-        server
-            .log()
-            .contains("will be activated on next")
-            .then_some(())
+        server.log().contains("will be activated on next").then_some(())
     });
     server.terminate();
     let mut server = apache(&place, https, "");
     let chain = place.path("md/domains/md.test/pubcert.pem");
     server.wait_for(SERVER_WITHIN, |_| Path::new(&chain).exists().then_some(()));
     let first = place.good(&[&chain]);
+    let Some(daemon) = place.daemon() else { return };
     let output = place.succeed(
         third_party("openssl")
             .args([
@@ -736,7 +653,6 @@ fn apache_mod_md_gets_a_certificate_and_renews_a_revoked_one() {
     );
     assert!(output.text().contains("Verification: OK"), "{output}");
     server.terminate();
-    let Some(daemon) = place.daemon() else { return };
     daemon
         .admin(&["certs", "revoke", &first, "--reason", "superseded"])
         .succeeded();

@@ -31,16 +31,9 @@ impl World {
         let daemon = Daemon::start_with(options);
         let webroot = Webroot::serve(daemon.http01_port);
         let acme = daemon.register().unwrap();
-        let sort = |issued: &Issued, name: &str| {
-            Papers::sort(
-                &issued.chain_pem,
-                &daemon.root(),
-                &daemon.scratch().join(name),
-            )
-        };
-        let good = acme
-            .obtain(&["good.test", "www.good.test"], &webroot)
-            .unwrap();
+        let sort =
+            |issued: &Issued, name: &str| Papers::sort(&issued.chain_pem, &daemon.root(), &daemon.scratch().join(name));
+        let good = acme.obtain(&["good.test", "www.good.test"], &webroot).unwrap();
         let bad = acme.obtain(&["revoked.test"], &webroot).unwrap();
         let answer = acme.revoke(&bad.leaf_der(), 4).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -92,30 +85,20 @@ fn openssl_follows_good_and_revoked_over_post_and_get() {
             )
             .succeeded();
             let encoded = STANDARD.encode(std::fs::read(&request).unwrap());
-            let escaped = encoded
-                .replace('+', "%2B")
-                .replace('/', "%2F")
-                .replace('=', "%3D");
+            let escaped = encoded.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
             // Relying parties differ in what they escape; the path's own slashes are data.
             for path in [escaped.as_str(), encoded.as_str()] {
                 let url = format!("{}/{path}", papers.ocsp_url().trim_end_matches('/'));
                 let answer = http.get(&url).unwrap();
                 assert_eq!(answer.status, 200, "{url}: {}", answer.text());
-                assert_eq!(
-                    answer.header("content-type"),
-                    Some("application/ocsp-response")
-                );
+                assert_eq!(answer.header("content-type"), Some("application/ocsp-response"));
                 assert!(
                     answer
                         .header("cache-control")
                         .is_some_and(|value| value.contains("max-age"))
                 );
                 for field in ["etag", "last-modified", "expires"] {
-                    assert!(
-                        answer.header(field).is_some(),
-                        "no {field}: {:?}",
-                        answer.headers
-                    );
+                    assert!(answer.header(field).is_some(), "no {field}: {:?}", answer.headers);
                 }
                 let response = world.daemon.scratch().join("response.der");
                 std::fs::write(&response, &answer.body).unwrap();
@@ -160,11 +143,7 @@ fn openssl_checks_the_whole_path_against_both_crls() {
     let root_crl = folder.join("root.crl");
     std::fs::write(&root_crl, &root.body).unwrap();
     let both = folder.join("crls.pem");
-    let pem_of = |file: &Path| {
-        openssl(&["crl", "-inform", "DER", "-in"], &[file])
-            .succeeded()
-            .stdout
-    };
+    let pem_of = |file: &Path| openssl(&["crl", "-inform", "DER", "-in"], &[file]).succeeded().stdout;
     std::fs::write(&both, pem_of(&issuing.file) + &pem_of(&root_crl)).unwrap();
     let verify = |papers: &Papers| {
         openssl(
@@ -192,9 +171,7 @@ fn crls_and_certificates_are_where_the_certificates_say() {
     let answer = http.get(&crl.url).unwrap();
     assert_eq!(answer.header("content-type"), Some("application/pkix-crl"));
     let tag = answer.header("etag").expect("an ETag").to_owned();
-    let again = http
-        .request("GET", &crl.url, &[("If-None-Match", &tag)], b"")
-        .unwrap();
+    let again = http.request("GET", &crl.url, &[("If-None-Match", &tag)], b"").unwrap();
     assert_eq!(again.status, 304);
     let text = openssl(&["x509", "-noout", "-text", "-in"], &[&world.good.leaf])
         .succeeded()
@@ -207,9 +184,7 @@ fn crls_and_certificates_are_where_the_certificates_say() {
     assert_eq!(issuer.header("content-type"), Some("application/pkix-cert"));
     let stored = std::fs::read(&world.good.issuer).unwrap();
     assert_eq!(issuer.body, pem::parse(stored).unwrap().contents());
-    let roots = http
-        .get(&format!("{}/ca/roots.pem", world.daemon.http))
-        .unwrap();
+    let roots = http.get(&format!("{}/ca/roots.pem", world.daemon.http)).unwrap();
     let root = std::fs::read(&world.good.root).unwrap();
     assert_eq!(
         pem::parse(&roots.body).unwrap().contents(),
@@ -241,39 +216,22 @@ fn gnutls_certtool_builds_the_path_and_reads_the_crl() {
     certtool.arg("--verify").arg("--infile").arg(&whole);
     certtool.arg("--load-ca-certificate").arg(&world.good.root);
     let output = run(&mut certtool, LINT_WITHIN).succeeded();
-    assert!(
-        output.text().contains("The certificate is trusted"),
-        "{output}"
-    );
+    assert!(output.text().contains("The certificate is trusted"), "{output}");
 
     let crl = world.published();
     let mut certtool = third_party("certtool");
-    certtool
-        .args(["--verify-crl", "--inder", "--infile"])
-        .arg(&crl.file);
-    certtool
-        .arg("--load-ca-certificate")
-        .arg(&world.good.issuer);
+    certtool.args(["--verify-crl", "--inder", "--infile"]).arg(&crl.file);
+    certtool.arg("--load-ca-certificate").arg(&world.good.issuer);
     let output = run(&mut certtool, LINT_WITHIN).succeeded();
-    assert!(
-        output.text().contains("Verification output: Verified"),
-        "{output}"
-    );
+    assert!(output.text().contains("Verification output: Verified"), "{output}");
 }
 
 /// Runs one of pkilint's programs, which must find nothing at ERROR or worse.
 fn lint(program: &str, arguments: &[&str], files: &[&Path]) {
     let mut linter = third_party(program);
-    linter
-        .arg("lint")
-        .args(arguments)
-        .args(["-s", "ERROR"])
-        .args(files);
+    linter.arg("lint").args(arguments).args(["-s", "ERROR"]).args(files);
     let output = run(&mut linter, LINT_WITHIN);
-    assert!(
-        output.status.success() && output.stdout.trim().is_empty(),
-        "{output}"
-    );
+    assert!(output.status.success() && output.stdout.trim().is_empty(), "{output}");
 }
 
 #[test]
@@ -292,9 +250,7 @@ fn pkilint_finds_no_error() {
         let world = World::new(Options::default().init(&["--key", kind]));
         let http = world.daemon.http_client();
         let crl = world.published();
-        let Papers {
-            leaf, issuer, root, ..
-        } = &world.good;
+        let Papers { leaf, issuer, root, .. } = &world.good;
         for certificate in [root, issuer, leaf] {
             lint("lint_pkix_cert", &[], &[certificate]);
         }
@@ -304,11 +260,7 @@ fn pkilint_finds_no_error() {
             lint("lint_crl", &["-t", "CRL", "-p", profile], &[&crl.file]);
         }
         let root_crl = world.daemon.scratch().join("root.crl");
-        std::fs::write(
-            &root_crl,
-            http.get(&distribution_point(issuer)).unwrap().body,
-        )
-        .unwrap();
+        std::fs::write(&root_crl, http.get(&distribution_point(issuer)).unwrap().body).unwrap();
         for profile in ["PKIX", "BR"] {
             lint("lint_crl", &["-t", "ARL", "-p", profile], &[&root_crl]);
         }
@@ -340,16 +292,8 @@ fn pkilint_finds_no_error() {
             .expect("the responder's certificate");
         std::fs::write(&responder, &text[start..]).unwrap();
         lint("lint_pkix_cert", &[], &[&responder]);
-        lint(
-            "lint_pkix_signer_signee_cert_chain",
-            &[],
-            &[issuer, &responder],
-        );
-        lint(
-            "lint_cabf_serverauth_cert",
-            &["-t", "OCSP-RESPONDER"],
-            &[&responder],
-        );
+        lint("lint_pkix_signer_signee_cert_chain", &[], &[issuer, &responder]);
+        lint("lint_cabf_serverauth_cert", &["-t", "OCSP-RESPONDER"], &[&responder]);
     }
 }
 
@@ -367,8 +311,7 @@ fn revocation_reasons_are_the_same_in_ocsp_and_crl() {
         let answer = world.acme.revoke(&issued.leaf_der(), code).unwrap();
         assert_eq!(answer.status, 200, "{name}: {}", answer.text());
         let folder = world.daemon.scratch().join(name);
-        Papers::sort(&issued.chain_pem, &world.daemon.root(), &folder)
-            .all_find_it_revoked(&http, name);
+        Papers::sort(&issued.chain_pem, &world.daemon.root(), &folder).all_find_it_revoked(&http, name);
     }
 }
 
@@ -380,8 +323,5 @@ fn status_goes_on_after_a_restart() {
     assert_eq!(world.good.ocsp().status, "good");
     assert_eq!(world.revoked.ocsp().status, "revoked");
     let http = world.daemon.http_client();
-    assert!(
-        world.revoked.crl(&http).number() >= before,
-        "the CRL number went back"
-    );
+    assert!(world.revoked.crl(&http).number() >= before, "the CRL number went back");
 }

@@ -54,7 +54,10 @@ fn sources() -> Vec<Source> {
         .map(|file| {
             let text = std::fs::read_to_string(&file).expect("a source file");
             let path = file.strip_prefix(&root).expect("invariant: below the root");
-            Source { path: path.to_string_lossy().replace('\\', "/"), text }
+            Source {
+                path: path.to_string_lossy().replace('\\', "/"),
+                text,
+            }
         })
         .collect()
 }
@@ -146,8 +149,19 @@ fn only_the_clock_reads_the_time_of_day() {
 #[test]
 fn the_protocol_touches_nothing_outside() {
     let outside = [
-        "std::net::Tcp", "std::net::Udp", "std::fs", "std::env", "std::thread", "std::process",
-        "Timestamp::now(", "SystemTime", "Instant::now(", "tokio", "hyper", "getrandom", "async fn",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::fs",
+        "std::env",
+        "std::thread",
+        "std::process",
+        "Timestamp::now(",
+        "SystemTime",
+        "Instant::now(",
+        "tokio",
+        "hyper",
+        "getrandom",
+        "async fn",
     ];
     forbid(
         "protocol is sans-IO: no clock, socket, file, randomness or async",
@@ -172,8 +186,13 @@ fn portal_and_admin_never_reach_the_signer() {
 #[test]
 fn inner_floors_know_nothing_of_http_servers() {
     let inner = [
-        "ca/src/registrar/", "ca/src/issuer/", "ca/src/store/", "ca/src/signer/", "ca/src/model/",
-        "ca/src/policy/", "ca/src/audit/",
+        "ca/src/registrar/",
+        "ca/src/issuer/",
+        "ca/src/store/",
+        "ca/src/signer/",
+        "ca/src/model/",
+        "ca/src/policy/",
+        "ca/src/audit/",
     ];
     forbid(
         "front alone turns problems into HTTP answers",
@@ -205,7 +224,15 @@ fn engines_stay_in_their_rooms() {
 fn judges_do_not_know_whom_they_judge() {
     for (member, strangers) in [
         ("conformance", &["sigillo-ca", "sigillo-client"][..]),
-        ("tests", &["sigillo-ca", "sigillo-client", "sigillo-protocol", "sigillo-conformance"]),
+        (
+            "tests",
+            &[
+                "sigillo-ca",
+                "sigillo-client",
+                "sigillo-protocol",
+                "sigillo-conformance",
+            ],
+        ),
         ("client", &["sigillo-ca"]),
         ("protocol", &["sigillo-ca", "sigillo-client", "sigillo-conformance"]),
     ] {
