@@ -232,16 +232,18 @@ fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
 }
 
 fn signal(id: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args(["-s", name, &id.to_string()])
-        .stderr(Stdio::null())
-        .status();
+    send(name, &id.to_string());
 }
 
 fn signal_group(child: &Child, name: &str) {
-    let group = format!("-{}", child.id());
-    let _ = Command::new("kill")
-        .args(["-s", name, "--", &group])
+    send(name, &format!("-{}", child.id()));
+}
+
+/// Sends a signal through the shell's own `kill`, which is there where the program is not.
+fn send(name: &str, to: &str) {
+    let script = "kill -s \"$1\" -- \"$2\"";
+    let _ = Command::new("sh")
+        .args(["-c", script, "sh", name, to])
         .stderr(Stdio::null())
         .status();
 }
