@@ -6,7 +6,7 @@ use super::{CliError, CliResult, Common};
 use crate::{
     config::{self, CalendarSpan},
     issuer::{self, Ceremony},
-    signer::KeyType,
+
 };
 
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub struct Args {
     name: String,
     /// The kind of the CA's keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-3072, rsa-4096
     #[arg(long, default_value = "ecdsa-p256")]
-    key: KeyType,
+    key: String,
     /// How long the root is valid
     #[arg(long, default_value = "20y", value_parser = CalendarSpan::parse)]
     root_validity: CalendarSpan,
@@ -52,7 +52,7 @@ impl Default for Args {
     fn default() -> Self {
         Self {
             name: "Sigillo".to_owned(),
-            key: KeyType::default(),
+            key: "ecdsa-p256".to_owned(),
             root_validity: CalendarSpan::parse("20y").expect("invariant: a length of time"),
             issuer_validity: CalendarSpan::parse("5y").expect("invariant: a length of time"),
             name_constraint: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::ConfigError;
-use crate::policy::{RawNamePolicy, RawProfile};
+use crate::policy::RawProfile;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -17,7 +17,7 @@ pub struct RawConfig {
     pub validation: RawValidation,
     pub store: RawStore,
     pub profiles: BTreeMap<String, RawProfile>,
-    pub names: RawNamePolicy,
+    pub names: RawNames,
     pub crl: RawCrl,
     pub ocsp: RawOcsp,
     pub limits: RawLimits,
@@ -68,6 +68,15 @@ pub struct RawValidation {
     pub always_valid: Option<bool>,
     pub caa: Option<String>,
     pub dnssec: Option<String>,
+}
+
+/// `names.*`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "see RawConfig")]
+pub struct RawNames {
+    pub allow: Vec<String>,
+    pub deny: Vec<String>,
 }
 
 /// `store.*`

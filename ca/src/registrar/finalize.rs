@@ -52,7 +52,7 @@ impl Registrar {
             Refusal::new(ErrorType::InvalidProfile, "The order's profile is not offered any more: place a new order.")
         })?;
         let csr = ParsedCsr::from_der(csr)
-            .and_then(|parsed| parsed.check(profile.key_policy()))
+            .and_then(|parsed| parsed.check(&profile.keys))
             .map_err(|error| error.problem())?;
         require_names(&csr, &view.order.names)?;
         self.require_own_key(&csr).await?;
@@ -100,7 +100,7 @@ impl Registrar {
                 .ok_or_else(|| Refusal::new(ErrorType::InvalidProfile, format!("There is no profile {name:?}.")))?,
         };
         let csr = ParsedCsr::from_pem_or_der(csr)
-            .and_then(|parsed| parsed.check(profile.key_policy()))
+            .and_then(|parsed| parsed.check(&profile.keys))
             .map_err(|error| error.problem())?;
         let names: Vec<Name> = csr.names().iter().cloned().collect();
         if names.is_empty() {
@@ -108,7 +108,7 @@ impl Registrar {
         }
         for name in &names {
             self.permit(name, profile)
-                .map_err(|(kind, detail)| Problem::new(kind, format!("{name}: {detail}")))?;
+                .map_err(|sub| Problem::new(sub.kind, format!("{name}: {}", sub.detail)))?;
         }
         self.require_own_key(&csr).await?;
         let now = self.clock.now();

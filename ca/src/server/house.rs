@@ -61,7 +61,7 @@ impl House {
     ///
     /// # Errors
     /// [`OpenError`] with what the operator has to do.
-    pub async fn open(dir: &Path, mut settings: Settings, passphrase: Option<Passphrase>) -> Result<Self, OpenError> {
+    pub async fn open(dir: &Path, settings: Settings, passphrase: Option<Passphrase>) -> Result<Self, OpenError> {
         if !dir.join(issuer::CHAIN_FILE).is_file() {
             return Err(OpenError::NoCa(dir.to_owned()));
         }
@@ -101,8 +101,8 @@ impl House {
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.acme.clone(),
-            profiles: std::mem::take(&mut settings.profiles),
-            names: std::mem::take(&mut settings.names),
+            profiles: settings.profiles.clone(),
+            names: settings.names.clone(),
             issuer: issuer.clone(),
             validator: validator.clone(),
             status: status.clone(),
