@@ -81,7 +81,7 @@ fn nothing_acknowledged_is_lost_in_thirty_kills() {
             .enumerate()
             .map(|(client, acme)| {
                 let (acme, webroot, load) = (Arc::clone(acme), Arc::clone(&webroot), Arc::clone(&load));
-                let seed = random.next();
+                let seed = random.word();
                 std::thread::spawn(move || work(client, &acme, &webroot, &load, seed))
             })
             .collect();
