@@ -224,7 +224,7 @@ impl Registrar {
     /// Asks everybody who may object to a name: the CA's own rules, the issuer's name constraints, the profile.
     pub(super) fn permit(&self, name: &Name, profile: &Profile) -> Result<(), Subproblem> {
         self.names.permits(name)?;
-        self.issuer.certificate().name_constraints().permits(name)?;
+        self.issuer.certificate().constraints.permits(name)?;
         match profile.permits(std::slice::from_ref(name)) {
             Ok(()) => Ok(()),
             Err(mut refused) => Err(refused.remove(0)),
@@ -270,7 +270,7 @@ impl Registrar {
 
     /// Finds a certificate of the present issuer by its ARI identifier.
     pub(super) async fn certificate_by_ari(&self, id: &CertificateId) -> Result<Option<Certificate>, Refusal> {
-        if id.key_identifier != self.issuer.certificate().key_identifier() {
+        if id.key_identifier != self.issuer.certificate().key_identifier {
             return Ok(None);
         }
         let Some(serial) = Serial::from_der_content(&id.serial) else {

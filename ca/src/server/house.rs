@@ -70,9 +70,12 @@ impl House {
         let issuer = Issuer::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
         let issuer = Arc::new(issuer);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(part("the store"))?);
-        let left = issuer::resume(&*store, &issuer, &clock).await.map_err(part("what a crash left"))?;
-        if left.finished + left.voided > 0 {
-            tracing::info!(finished = left.finished, voided = left.voided, "certificates that a crash interrupted are settled");
+        let resumed = issuer::resume(&*store, std::slice::from_ref(&*issuer), clock.now())
+            .await
+            .map_err(part("what a crash left"))?;
+        if !resumed.finished.is_empty() || !resumed.voided.is_empty() {
+            let (finished, voided) = (resumed.finished.len(), resumed.voided.len());
+            tracing::info!(finished, voided, "certificates that a crash interrupted are settled");
         }
         let responder = super::own_certificate::responder(dir, &keyring, &issuer, &*store, &clock).await?;
         let status = StatusService::open(
@@ -80,7 +83,7 @@ impl House {
             clock.clone(),
             StatusParts {
                 ocsp_issuers: vec![
-                    OcspIssuer::new(issuer.id().clone(), issuer.certificate().der(), responder)
+                    OcspIssuer::new(issuer.id().clone(), &issuer.certificate().der, responder)
                         .map_err(part("the OCSP responder"))?,
                 ],
                 ocsp: OcspSettings { validity: signed(settings.ocsp.validity), ..OcspSettings::default() },
@@ -119,9 +122,9 @@ impl House {
 
 fn crl_issuer(issuer: &Issuer) -> CrlIssuer {
     CrlIssuer {
-        subject_der: issuer.certificate().subject_der().to_vec(),
-        key_identifier: issuer.certificate().key_identifier().to_vec(),
-        signer: issuer.signer(),
+        subject_der: issuer.certificate().subject_der.clone(),
+        key_identifier: issuer.certificate().key_identifier.clone(),
+        signer: issuer.signer().clone(),
         distribution_point_url: issuer.urls().crl.clone(),
     }
 }

@@ -14,7 +14,6 @@ use std::{
 
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use serde_json::json;
 use sigillo_protocol::acme::identifier::Name;
 use tokio::sync::watch;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -24,11 +23,11 @@ use crate::{
     clock::SharedClock,
     front::tls::Identity,
     issuer::{self, IssueRequest, Issuer},
-    model::{Action, Actor, AuditEvent, Certificate, Serial},
+    model::{Actor, Certificate, Serial},
     policy::Profile,
     signer::{Keyring, PrivateKey, SharedSigner},
     status::{Responder, StatusService},
-    store::{Batch, Change, Store},
+    store::Store,
 };
 
 /// How often it looks whether something has to be renewed.
@@ -62,32 +61,20 @@ pub async fn issue(
 ) -> Result<Certificate, OpenError> {
     let failed = "a certificate of the CA's own";
     let request = IssueRequest {
-        spki_der,
-        names,
+        spki_der: spki_der.to_vec(),
+        names: names.to_vec(),
         common_name: subject,
-        must_staple: false,
-        not_before: None,
-        not_after: None,
-        account: None,
-        order: None,
+        ..IssueRequest::default()
     };
-    let event = |action, serial: Serial| AuditEvent {
-        at: now,
-        actor: Actor::System("server".to_owned()),
-        action,
-        subject: serial.to_string(),
-        detail: json!({ "profile": profile.name }),
-    };
-    let serial = Serial::random();
-    let linted = issuer::prepare(issuer, profile, &request, serial, now)
+    let actor = || Actor::System("server".to_owned());
+    let linted = issuer::prepare(issuer, profile, request, Serial::random(), now)
         .map_err(part(failed))?
         .lint()
         .map_err(part(failed))?;
-    let batch = Batch::new(event(Action::CertificateIntended, serial));
-    let recorded = linted.record(store, batch).await.map_err(part(failed))?;
-    let certificate = recorded.sign(issuer).map_err(part(failed))?.into_certificate();
-    let batch = Batch::new(event(Action::CertificateIssued, serial)).with(Change::Certificate(certificate.clone()));
-    store.commit(batch).await.map_err(part(failed))?;
+    let recorded = linted.record(store, actor(), |batch| batch).await.map_err(part(failed))?;
+    let signed = recorded.sign(issuer).map_err(part(failed))?;
+    let certificate = signed.certificate().clone();
+    store.commit(signed.batch(actor(), now)).await.map_err(part(failed))?;
     Ok(certificate)
 }
 
@@ -214,7 +201,7 @@ fn load(dir: &Path, issuer: &Issuer, names: &[Name], now: Timestamp) -> Option<L
         CertificateDer::pem_file_iter(folder.join(TLS_CHAIN)).ok()?.collect::<Result<_, _>>().ok()?;
     let leaf = chain.first()?;
     let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
-    let ours = parsed.issuer().as_raw() == issuer.certificate().subject_der();
+    let ours = parsed.issuer().as_raw() == issuer.certificate().subject_der;
     (ours && is_fresh(leaf, now) && holds(&parsed, names)).then_some((chain, key))
 }
 
@@ -254,8 +241,7 @@ async fn renewed(
     let signer = crate::signer::SoftwareSigner::new(&key).map_err(part(failed))?;
     let spki = crate::signer::Signer::spki_der(&signer).to_vec();
     let certificate = issue(&Profile::ca_server(), names, None, &spki, issuer, store, now).await?;
-    let mut chain = crate::pem::certificate(certificate.der().unwrap_or_default());
-    chain.push_str(issuer.chains().first().map_or("", |above| above.pem()));
+    let chain = issuer.chain_pem(certificate.der().unwrap_or_default(), 0).unwrap_or_default();
     let folder = dir.join(TLS_FOLDER);
     fs::create_dir_all(&folder).map_err(part(failed))?;
     // Key first: a crash in between leaves a chain that is not the key's, and the next start issues again.
