@@ -1,2 +1,5 @@
-//! stub
-fn main() {}
+//! The `sigillo-ca` program.
+
+fn main() -> std::process::ExitCode {
+    sigillo_ca::cli::run()
+}

@@ -12,10 +12,13 @@ mod authority;
 mod ceremony;
 mod certificate;
 mod encode;
+pub mod folder;
 mod issue;
 mod lint;
 mod prepare;
 mod resume;
+#[cfg(test)]
+mod testing;
 
 pub use authority::root_crl;
 pub use ceremony::{CeremonyError, CeremonyOptions, Made, init, issue_ocsp_responder};

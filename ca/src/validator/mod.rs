@@ -1,1 +1,147 @@
-//! To be written.
+//! Proves control of names: the three challenges and CAA, with the network's dangers kept outside.
+//!
+//! [`Validator::attempt`] makes one try at one challenge, [`Validator::caa`] asks whether a name's
+//! owner lets this CA issue. Both are bounded in time and size whatever the other side does.
+//! `worker` makes the tries that the store says are due.
+
+mod address;
+mod caa;
+mod dial;
+mod dns01;
+mod failure;
+mod http01;
+mod resolve;
+mod settings;
+mod tls;
+mod tls_alpn01;
+mod worker;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use sigillo_protocol::acme::challenge::ChallengeType;
+use sigillo_protocol::acme::identifier::Name;
+use sigillo_protocol::acme::problem::ErrorType;
+
+use self::address::AddressRules;
+use self::caa::CaaChecker;
+use self::dial::{Deadline, Dialer, Host};
+pub use self::failure::Failure;
+use self::http01::{Http01, Ports};
+use self::resolve::Resolver;
+pub use self::settings::{ATTEMPT_TIMEOUT, CaaPolicy, Dnssec, SettingsError, ValidationSettings, parse_network};
+use self::tls_alpn01::TlsAlpn01;
+pub use self::worker::{AuthorizationEnd, ValidationWorker};
+
+/// What a try is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Whose control is to be proven; for a wildcard order the wildcard or its base name.
+    pub name: Name,
+    /// How.
+    pub challenge: ChallengeType,
+    /// The challenge's token.
+    pub token: String,
+    /// What the target has to show: by the account key at the time of the response.
+    pub key_authorization: String,
+}
+
+/// Makes validations.
+pub struct Validator {
+    always_valid: bool,
+    attempt_timeout: std::time::Duration,
+    resolver: Arc<Resolver>,
+    http01: Http01,
+    tls_alpn01: TlsAlpn01,
+    caa: CaaChecker,
+}
+
+impl Validator {
+    /// Sets everything up; asks nobody, unless the configured resolver is given by name.
+    ///
+    /// # Errors
+    /// When a setting cannot work.
+    pub fn new(settings: ValidationSettings) -> Result<Self, SettingsError> {
+        if settings.always_valid {
+            tracing::warn!("validation.always_valid is on: every challenge passes unseen");
+        }
+        let resolver = Arc::new(Resolver::new(settings.resolver.as_deref(), settings.dnssec)?);
+        let rules = AddressRules::new(settings.allow_networks, settings.deny_networks);
+        let dialer = Arc::new(Dialer::new(resolver.clone(), rules));
+        Ok(Self {
+            always_valid: settings.always_valid,
+            attempt_timeout: settings.attempt_timeout,
+            http01: Http01 {
+                dialer: dialer.clone(),
+                ports: Ports {
+                    http: settings.http01_port,
+                    https: settings.https_port,
+                },
+                tls: tls::connector(&[b"http/1.1"])?,
+            },
+            tls_alpn01: TlsAlpn01 {
+                dialer,
+                port: settings.tls_alpn01_port,
+                tls: tls::connector(&[tls_alpn01::PROTOCOL])?,
+            },
+            caa: CaaChecker::new(resolver.clone(), settings.caa, settings.caa_identities),
+            resolver,
+        })
+    }
+
+    /// Makes one try at a challenge.
+    ///
+    /// # Errors
+    /// When control was not shown. The failure tells the client what was asked and what came back.
+    pub async fn attempt(&self, target: &Target) -> Result<(), Failure> {
+        if self.always_valid {
+            return Ok(());
+        }
+        let deadline = Deadline::after(self.attempt_timeout);
+        let key_authorization = &target.key_authorization;
+        match (target.challenge, &target.name) {
+            (ChallengeType::Dns01, Name::Dns(name) | Name::Wildcard(name)) => {
+                dns01::attempt(&self.resolver, name, key_authorization, deadline).await
+            }
+            (ChallengeType::Http01, Name::Dns(_) | Name::Ip(_)) => {
+                let host = match &target.name {
+                    Name::Ip(ip) => Host::Ip(*ip),
+                    Name::Dns(name) | Name::Wildcard(name) => Host::Name(name.as_str().to_owned()),
+                };
+                self.http01
+                    .attempt(host, &target.token, key_authorization, deadline)
+                    .await
+            }
+            (ChallengeType::TlsAlpn01, name @ (Name::Dns(_) | Name::Ip(_))) => {
+                self.tls_alpn01.attempt(name, key_authorization, deadline).await
+            }
+            // Control of one host is not control of all names beside it (BR 3.2.2.4.19, 3.2.2.4.20),
+            // and nobody can put a TXT record below an address (RFC 8738 section 7).
+            (challenge, name @ (Name::Wildcard(_) | Name::Ip(_))) => Err(Failure::lasting(
+                ErrorType::Unauthorized,
+                format!("{challenge} does not prove control of {name}"),
+            )),
+        }
+    }
+
+    /// Asks whether CAA records let this CA issue for a name.
+    ///
+    /// To be asked for every name of an order, shortly before issuing. `method` is how the name was
+    /// validated and `account_uri` whose order it is; both matter where records name them (RFC 8657).
+    ///
+    /// # Errors
+    /// [`ErrorType::Caa`] if records forbid it; [`ErrorType::Dns`] if they cannot be read.
+    pub async fn caa(
+        &self,
+        name: &Name,
+        account_uri: Option<&str>,
+        method: Option<ChallengeType>,
+    ) -> Result<(), Failure> {
+        if self.always_valid {
+            return Ok(());
+        }
+        self.caa.check(name, account_uri, method).await
+    }
+}

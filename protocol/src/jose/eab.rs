@@ -57,6 +57,10 @@ pub struct UnverifiedBinding {
     mac: Vec<u8>,
 }
 
+#[allow(
+    clippy::result_large_err,
+    reason = "a refusal ends the request: nobody copies it in a loop"
+)]
 impl UnverifiedBinding {
     /// Reads the `externalAccountBinding` of a newAccount request.
     ///

@@ -90,7 +90,11 @@ fn c8555_7_1_4_05_refuses_malformed_a_labels() {
         assert!(dns(value).is_err(), "{value:?} gave {:?}", dns(value));
     }
     let lowered = dns("XN--Mnchen-3YA.example").map(|name| name.to_string());
-    assert_eq!(lowered, Ok("xn--mnchen-3ya.example".to_owned()), "its case does not matter");
+    assert_eq!(
+        lowered,
+        Ok("xn--mnchen-3ya.example".to_owned()),
+        "its case does not matter"
+    );
 }
 
 #[test]

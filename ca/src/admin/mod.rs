@@ -1,0 +1,65 @@
+//! What operators can do, as resources on a Unix socket that only the CA's own user can open.
+//!
+//! The same routes serve the command line without a daemon: there they are called in the process.
+
+mod accounts;
+mod answers;
+mod audit;
+mod certificates;
+mod crl;
+mod keys;
+mod orders;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+use crate::{registrar::Registrar, status::StatusService};
+
+pub use answers::AdminError;
+
+/// The shapes of the answers, for the command line.
+pub mod answers_for_cli {
+    pub use super::{
+        accounts::ShownAccount,
+        answers::ListPage,
+        certificates::{ShownCertificate, SignedAnswer},
+        crl::ShownCrl,
+        keys::{NewKey, ShownKey},
+        orders::ShownOrder,
+    };
+}
+
+/// What the operations work on.
+pub struct Admin {
+    /// Decides and records.
+    pub registrar: Arc<Registrar>,
+    /// Publishes CRLs.
+    pub status: Arc<StatusService>,
+}
+
+type Shared = axum::extract::State<Arc<Admin>>;
+
+/// Builds the routes.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/certs", get(certificates::list))
+        .route("/certs/{serial}", get(certificates::show))
+        .route("/certs/{serial}/revoke", post(certificates::revoke))
+        .route("/certs/{serial}/renew-now", post(certificates::renew_now))
+        .route("/sign", post(certificates::sign))
+        .route("/accounts", get(accounts::list))
+        .route("/accounts/{id}/deactivate", post(accounts::deactivate))
+        .route("/eab", get(keys::list).post(keys::create))
+        .route("/eab/{kid}/disable", post(keys::disable))
+        .route("/orders", get(orders::list))
+        .route("/orders/{id}", get(orders::show))
+        .route("/crl", get(crl::show))
+        .route("/crl/publish", post(crl::publish))
+        .route("/audit", get(audit::list))
+        .route("/backup", post(audit::backup))
+        .with_state(Arc::new(admin))
+}

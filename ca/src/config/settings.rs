@@ -1,0 +1,485 @@
+//! The configuration as checked: every value is one that can be used.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sigillo_protocol::acme::identifier::Name;
+
+use super::{CalendarSpan, ConfigError, raw};
+use crate::{
+    policy::{NameRules, Profiles},
+    validator::{ValidationSettings, parse_network},
+};
+
+/// Everything that the daemon has to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where it listens and what it is called.
+    pub server: ServerSettings,
+    /// How it speaks ACME.
+    pub acme: AcmeSettings,
+    /// How it validates.
+    pub validation: ValidationSettings,
+    /// Where it remembers.
+    pub store: StoreSettings,
+    /// What it issues.
+    pub profiles: Profiles,
+    /// For which names it issues at all.
+    pub names: NameRules,
+    /// How it publishes CRLs.
+    pub crl: CrlSettings,
+    /// How it answers OCSP.
+    pub ocsp: OcspSettings,
+    /// What it takes from others.
+    pub limits: LimitSettings,
+    /// What it forgets.
+    pub prune: PruneSettings,
+}
+
+/// `server.*`: listeners and names.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// ACME, portal and admin over TLS.
+    pub https: SocketAddr,
+    /// Status over plain HTTP.
+    pub http: SocketAddr,
+    /// Health and metrics; nowhere unless configured.
+    pub health: Option<SocketAddr>,
+    /// The CA's own names, for its TLS certificate; the first one is in the URLs.
+    pub names: Vec<Name>,
+    /// The base of the ACME URLs.
+    pub public_https: String,
+    /// The base of the URLs in certificates.
+    pub public_http: String,
+    /// Which log lines are written, as `tracing` filters them.
+    pub log: String,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+}
+
+/// `acme.*`: what the protocol's texts leave to the server.
+#[derive(Debug, Clone)]
+pub struct AcmeSettings {
+    /// Whether newAccount needs an external account binding.
+    pub eab_required: bool,
+    /// The terms' URL; accounts have to agree to exactly this one.
+    pub terms: Option<String>,
+    /// A page about the CA.
+    pub website: Option<String>,
+    /// The issuer names that CAA records may show.
+    pub caa_identities: Vec<String>,
+    /// Whether a valid authorization serves later orders.
+    pub reuse_authorizations: bool,
+    /// How long an order stays open.
+    pub order_lifetime: CalendarSpan,
+    /// How long a valid authorization can be used.
+    pub authorization_lifetime: CalendarSpan,
+    /// How long a pending authorization waits.
+    pub pending_authorization_lifetime: CalendarSpan,
+}
+
+/// `store.*`: the truth.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// The database's file.
+    pub path: PathBuf,
+}
+
+/// `crl.*`: publication.
+#[derive(Debug, Clone)]
+pub struct CrlSettings {
+    /// From thisUpdate to nextUpdate.
+    pub validity: Duration,
+    /// How often a new one is made without a revocation.
+    pub interval: Duration,
+    /// Whether a revocation makes a new one at once.
+    pub on_revocation: bool,
+    /// How long a revocation waits for others, so that many make one CRL.
+    pub gather: Duration,
+}
+
+/// `ocsp.*`: answers.
+#[derive(Debug, Clone)]
+pub struct OcspSettings {
+    /// From thisUpdate to nextUpdate.
+    pub validity: Duration,
+}
+
+/// `limits.*`: rates. Sizes and times are bounded always.
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// Whether rates are limited.
+    pub enabled: bool,
+    /// New accounts per client address and hour.
+    pub new_accounts_per_hour: u32,
+    /// New orders per account and hour.
+    pub new_orders_per_hour: u32,
+    /// Open connections per listener.
+    pub connections: usize,
+}
+
+/// `prune.*`: what is forgotten, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct PruneSettings {
+    /// How long ended orders are kept.
+    pub orders_kept: CalendarSpan,
+    /// How long expired certificates are kept; for ever if `None`.
+    pub certificates_kept: Option<CalendarSpan>,
+}
+
+impl Settings {
+    /// Checks a configuration for the state folder `dir`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first value that cannot be used.
+    pub fn check(raw: raw::RawConfig, dir: &Path) -> Result<Self, ConfigError> {
+        let acme = AcmeSettings::check(raw.acme)?;
+        let profiles = Profiles::check(&raw.profiles)
+            .map_err(|(name, error)| ConfigError::value(format!("profiles.{name}"), error))?;
+        if let Some(profile) = profiles.iter().find(|profile| profile.approval) {
+            // An order that nobody can approve would wait for ever.
+            let key = format!("profiles.{}.approval", profile.name);
+            return Err(ConfigError::value(key, "approval by an operator is not supported yet"));
+        }
+        let names = NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
+        Ok(Self {
+            server: ServerSettings::check(raw.server)?,
+            validation: validation(raw.validation, &acme)?,
+            acme,
+            store: StoreSettings::check(raw.store, dir)?,
+            profiles,
+            names,
+            crl: CrlSettings::check(raw.crl)?,
+            ocsp: OcspSettings::check(raw.ocsp)?,
+            limits: LimitSettings::check(raw.limits)?,
+            prune: PruneSettings::check(raw.prune)?,
+        })
+    }
+}
+
+impl Settings {
+    /// Shows the settings in force, defaults included, as keys and values.
+    pub fn show(&self) -> String {
+        let texts = |names: &[String]| format!("{names:?}");
+        let own_names: Vec<String> = self.server.names.iter().map(ToString::to_string).collect();
+        let networks = |list: &[ipnet::IpNet]| texts(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let seconds = |duration: Duration| format!("\"{}s\"", duration.as_secs_f64());
+        let optional = |text: &Option<String>| text.as_ref().map(|text| format!("{text:?}"));
+        let validation = &self.validation;
+        let lines: Vec<(&str, Option<String>)> = vec![
+            ("server.https", Some(format!("\"{}\"", self.server.https))),
+            ("server.http", Some(format!("\"{}\"", self.server.http))),
+            ("server.health", self.server.health.map(|address| format!("\"{address}\""))),
+            ("server.names", Some(texts(&own_names))),
+            ("server.public_https", Some(format!("{:?}", self.server.public_https))),
+            ("server.public_http", Some(format!("{:?}", self.server.public_http))),
+            ("server.log", Some(format!("{:?}", self.server.log))),
+            ("acme.eab_required", Some(self.acme.eab_required.to_string())),
+            ("acme.terms", optional(&self.acme.terms)),
+            ("acme.website", optional(&self.acme.website)),
+            ("acme.caa_identities", Some(texts(&self.acme.caa_identities))),
+            ("acme.reuse_authorizations", Some(self.acme.reuse_authorizations.to_string())),
+            ("validation.http01_port", Some(validation.http01_port.to_string())),
+            ("validation.tls_alpn01_port", Some(validation.tls_alpn01_port.to_string())),
+            ("validation.https_port", Some(validation.https_port.to_string())),
+            ("validation.resolver", optional(&validation.resolver)),
+            ("validation.allow_networks", Some(networks(&validation.allow_networks))),
+            ("validation.deny_networks", Some(networks(&validation.deny_networks))),
+            ("validation.always_valid", Some(validation.always_valid.to_string())),
+            ("validation.caa", Some(format!("{:?}", validation.caa.as_str()))),
+            ("validation.dnssec", Some(format!("{:?}", validation.dnssec.as_str()))),
+            ("store.url", Some(format!("\"sqlite:{}\"", self.store.path.display()))),
+            ("crl.validity", Some(seconds(self.crl.validity))),
+            ("crl.interval", Some(seconds(self.crl.interval))),
+            ("crl.on_revocation", Some(self.crl.on_revocation.to_string())),
+            ("crl.gather", Some(seconds(self.crl.gather))),
+            ("ocsp.validity", Some(seconds(self.ocsp.validity))),
+            ("limits.enabled", Some(self.limits.enabled.to_string())),
+            ("limits.new_accounts_per_hour", Some(self.limits.new_accounts_per_hour.to_string())),
+            ("limits.new_orders_per_hour", Some(self.limits.new_orders_per_hour.to_string())),
+            ("limits.connections", Some(self.limits.connections.to_string())),
+        ];
+        let mut shown = String::new();
+        for (key, value) in lines {
+            if let Some(value) = value {
+                shown.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        for profile in self.profiles.iter() {
+            shown.push_str(&format!("profiles.{}.description = {:?}\n", profile.name, profile.description));
+            shown.push_str(&format!("profiles.{}.validity = \"{}\"\n", profile.name, profile.validity.usual));
+        }
+        shown
+    }
+}
+
+fn span(key: &str, text: Option<String>, default: &str) -> Result<CalendarSpan, ConfigError> {
+    CalendarSpan::parse(text.as_deref().unwrap_or(default)).map_err(|error| ConfigError::value(key, error))
+}
+
+fn duration(key: &str, text: Option<String>, default: &str) -> Result<Duration, ConfigError> {
+    span(key, text, default).map(CalendarSpan::as_duration)
+}
+
+fn address(key: &str, text: Option<String>, default: &str) -> Result<SocketAddr, ConfigError> {
+    let text = text.as_deref().unwrap_or(default);
+    text.parse()
+        .map_err(|_| ConfigError::value(key, format!("{text:?} is no address and port such as 127.0.0.1:9443")))
+}
+
+/// Checks a base URL: scheme, host, perhaps a port and a path, nothing behind.
+fn base_url(key: &str, text: Option<String>, scheme: &str, default: String) -> Result<String, ConfigError> {
+    let url = text.unwrap_or(default);
+    let wrong = || ConfigError::value(key, format!("{url:?} is no URL such as {scheme}://ca.example.org"));
+    let uri: hyper::Uri = url.parse().map_err(|_| wrong())?;
+    let fits = uri.scheme_str() == Some(scheme) && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none();
+    if fits { Ok(url.trim_end_matches('/').to_owned()) } else { Err(wrong()) }
+}
+
+impl ServerSettings {
+    fn check(raw: raw::RawServer) -> Result<Self, ConfigError> {
+        let https = address("server.https", raw.https, "127.0.0.1:9443")?;
+        let http = address("server.http", raw.http, "127.0.0.1:9080")?;
+        let health = raw.health.map(|text| address("server.health", Some(text), "")).transpose()?;
+        let names = match raw.names {
+            None => default_names(https.ip()),
+            Some(texts) if texts.is_empty() => {
+                return Err(ConfigError::value("server.names", "the CA needs at least one name"));
+            }
+            Some(texts) => texts.iter().map(|text| own_name(text)).collect::<Result<_, _>>()?,
+        };
+        let host = match &names[0] {
+            Name::Ip(IpAddr::V6(address)) => format!("[{address}]"),
+            other => other.to_string(),
+        };
+        let log = raw.log.unwrap_or_else(|| "info".to_owned());
+        if tracing_subscriber::EnvFilter::try_new(&log).is_err() {
+            return Err(ConfigError::value("server.log", format!("{log:?} is no filter such as info or sigillo_ca=debug")));
+        }
+        let log_json = match raw.log_format.as_deref() {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(_) => return Err(ConfigError::value("server.log_format", "choose text or json")),
+        };
+        Ok(Self {
+            public_https: base_url("server.public_https", raw.public_https, "https", format!("https://{host}:{}", https.port()))?,
+            public_http: base_url("server.public_http", raw.public_http, "http", format!("http://{host}:{}", http.port()))?,
+            https,
+            http,
+            health,
+            names,
+            log,
+            log_json,
+        })
+    }
+}
+
+fn own_name(text: &str) -> Result<Name, ConfigError> {
+    let name = match text.parse::<IpAddr>() {
+        Ok(address) => Ok(Name::Ip(address)),
+        Err(_) => Name::from_dns_value(text),
+    };
+    match name {
+        Ok(Name::Wildcard(_)) | Err(_) => {
+            Err(ConfigError::value("server.names", format!("{text:?} is neither a host name nor an address")))
+        }
+        Ok(name) => Ok(name),
+    }
+}
+
+/// `localhost` and the addresses: those of the loopback, and the one that is listened on.
+fn default_names(listening: IpAddr) -> Vec<Name> {
+    let mut names = vec![
+        Name::from_dns_value("localhost").expect("invariant: localhost is a host name"),
+        Name::Ip(Ipv4Addr::LOCALHOST.into()),
+        Name::Ip(Ipv6Addr::LOCALHOST.into()),
+    ];
+    let own = Name::Ip(listening);
+    if !listening.is_unspecified() && !names.contains(&own) {
+        names.push(own);
+    }
+    names
+}
+
+impl AcmeSettings {
+    fn check(raw: raw::RawAcme) -> Result<Self, ConfigError> {
+        let caa_identities = raw.caa_identities.unwrap_or_default();
+        for identity in &caa_identities {
+            if Name::from_dns_value(identity).ok().and_then(|name| name.dns_name().map(|n| n.as_str() == identity)) != Some(true) {
+                return Err(ConfigError::value("acme.caa_identities", format!("{identity:?} is no lower-case domain name")));
+            }
+        }
+        for (key, url) in [("acme.terms", &raw.terms), ("acme.website", &raw.website)] {
+            let fits = |url: &String| {
+                url.parse::<hyper::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+            };
+            if url.as_ref().is_some_and(|url| !fits(url)) {
+                return Err(ConfigError::value(key, "has to be an http or https URL"));
+            }
+        }
+        Ok(Self {
+            eab_required: raw.eab_required.unwrap_or(false),
+            terms: raw.terms,
+            website: raw.website,
+            caa_identities,
+            reuse_authorizations: raw.reuse_authorizations.unwrap_or(true),
+            order_lifetime: span("acme.order_lifetime", raw.order_lifetime, "7d")?,
+            authorization_lifetime: span("acme.authorization_lifetime", raw.authorization_lifetime, "30d")?,
+            pending_authorization_lifetime: span(
+                "acme.pending_authorization_lifetime",
+                raw.pending_authorization_lifetime,
+                "7d",
+            )?,
+        })
+    }
+}
+
+fn validation(raw: raw::RawValidation, acme: &AcmeSettings) -> Result<ValidationSettings, ConfigError> {
+    let networks = |key: &str, texts: Option<Vec<String>>| {
+        texts
+            .unwrap_or_default()
+            .iter()
+            .map(|text| parse_network(text).map_err(|error| ConfigError::value(key, error)))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let default = ValidationSettings::default();
+    Ok(ValidationSettings {
+        http01_port: raw.http01_port.unwrap_or(default.http01_port),
+        tls_alpn01_port: raw.tls_alpn01_port.unwrap_or(default.tls_alpn01_port),
+        https_port: raw.https_port.unwrap_or(default.https_port),
+        resolver: raw.resolver,
+        allow_networks: networks("validation.allow_networks", raw.allow_networks)?,
+        deny_networks: networks("validation.deny_networks", raw.deny_networks)?,
+        always_valid: raw.always_valid.unwrap_or(false),
+        caa_identities: acme.caa_identities.clone(),
+        caa: match raw.caa {
+            Some(text) => text.parse().map_err(|error| ConfigError::value("validation.caa", error))?,
+            None => default.caa,
+        },
+        dnssec: match raw.dnssec {
+            Some(text) => text.parse().map_err(|error| ConfigError::value("validation.dnssec", error))?,
+            None => default.dnssec,
+        },
+        attempt_timeout: default.attempt_timeout,
+    })
+}
+
+impl StoreSettings {
+    fn check(raw: raw::RawStore, dir: &Path) -> Result<Self, ConfigError> {
+        let url = raw.url.as_deref().unwrap_or("sqlite:store/sigillo.db");
+        match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self { path: dir.join(path) }),
+            Some(("postgres" | "postgresql", _)) => {
+                Err(ConfigError::value("store.url", "PostgreSQL is not supported yet: use sqlite:store/sigillo.db"))
+            }
+            _ => Err(ConfigError::value("store.url", format!("{url:?} is no store such as sqlite:store/sigillo.db"))),
+        }
+    }
+}
+
+impl CrlSettings {
+    fn check(raw: raw::RawCrl) -> Result<Self, ConfigError> {
+        let settings = Self {
+            validity: duration("crl.validity", raw.validity, "7d")?,
+            interval: duration("crl.interval", raw.interval, "1d")?,
+            on_revocation: raw.on_revocation.unwrap_or(true),
+            gather: duration("crl.gather", raw.gather, "200ms")?,
+        };
+        if settings.interval >= settings.validity {
+            return Err(ConfigError::value("crl.interval", "has to be shorter than crl.validity, or relying parties see gaps"));
+        }
+        Ok(settings)
+    }
+}
+
+impl OcspSettings {
+    fn check(raw: raw::RawOcsp) -> Result<Self, ConfigError> {
+        /// Below this, answers age faster than clients and caches can use them.
+        const VALIDITY_MIN: Duration = Duration::from_secs(60);
+        let validity = duration("ocsp.validity", raw.validity, "12h")?;
+        if validity < VALIDITY_MIN {
+            return Err(ConfigError::value("ocsp.validity", "has to be a minute at least"));
+        }
+        Ok(Self { validity })
+    }
+}
+
+impl LimitSettings {
+    fn check(raw: raw::RawLimits) -> Result<Self, ConfigError> {
+        let positive = |key: &str, value: u32| {
+            if value == 0 { Err(ConfigError::value(key, "has to be 1 at least")) } else { Ok(value) }
+        };
+        Ok(Self {
+            enabled: raw.enabled.unwrap_or(true),
+            new_accounts_per_hour: positive("limits.new_accounts_per_hour", raw.new_accounts_per_hour.unwrap_or(100))?,
+            new_orders_per_hour: positive("limits.new_orders_per_hour", raw.new_orders_per_hour.unwrap_or(1000))?,
+            connections: match raw.connections {
+                Some(0) => return Err(ConfigError::value("limits.connections", "has to be 1 at least")),
+                other => other.unwrap_or(2048),
+            },
+        })
+    }
+}
+
+impl PruneSettings {
+    fn check(raw: raw::RawPrune) -> Result<Self, ConfigError> {
+        let certificates_kept = match raw.certificates_kept.as_deref() {
+            Some("forever") => None,
+            Some(text) => Some(span("prune.certificates_kept", Some(text.to_owned()), "")?),
+            None => Some(span("prune.certificates_kept", None, "1y")?),
+        };
+        Ok(Self { orders_kept: span("prune.orders_kept", raw.orders_kept, "30d")?, certificates_kept })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(set: &[&str]) -> Result<Settings, ConfigError> {
+        let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
+        Settings::check(raw::read("", "test", &set)?, Path::new("dir"))
+    }
+
+    #[test]
+    fn nothing_is_mandatory() {
+        let settings = check(&[]).unwrap();
+        assert_eq!(settings.server.https, "127.0.0.1:9443".parse().unwrap());
+        assert_eq!(settings.server.public_https, "https://localhost:9443");
+        assert_eq!(settings.server.public_http, "http://localhost:9080");
+        assert_eq!(settings.store.path, Path::new("dir/store/sigillo.db"));
+        assert!(settings.crl.on_revocation);
+    }
+
+    #[test]
+    fn own_names_are_in_the_urls() {
+        let settings = check(&["server.names=[\"ca.example.org\"]", "server.https=0.0.0.0:443"]).unwrap();
+        assert_eq!(settings.server.public_https, "https://ca.example.org:443");
+        let settings = check(&["server.names=[\"::1\"]"]).unwrap();
+        assert_eq!(settings.server.public_https, "https://[::1]:9443");
+    }
+
+    #[test]
+    fn refuses_values_that_cannot_be_used_and_names_the_key() {
+        for (set, key) in [
+            ("server.https=9443", "server.https"),
+            ("server.names=[]", "server.names"),
+            ("server.names=[\"*.x.org\"]", "server.names"),
+            ("server.public_http=https://x", "server.public_http"),
+            ("store.url=postgres://x", "store.url"),
+            ("crl.interval=8d", "crl.interval"),
+            ("ocsp.validity=1s", "ocsp.validity"),
+            ("acme.caa_identities=[\"CA.example\"]", "acme.caa_identities"),
+            ("acme.terms=nowhere", "acme.terms"),
+            ("validation.deny_networks=[\"10.0.0.1/8\"]", "validation.deny_networks"),
+            ("validation.caa=always", "validation.caa"),
+            ("limits.connections=0", "limits.connections"),
+        ] {
+            let error = check(&[set]).expect_err(set).to_string();
+            assert!(error.starts_with(key), "{set}: {error}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The URLs of the ACME resources. They are built from the configured base, never from a Host header.
+
+use crate::model::{AccountId, AuthorizationId, OrderId, Serial};
+
+/// The paths below the base, shared by the router and the link builder.
+pub mod path {
+    #![allow(missing_docs, reason = "each name says it")]
+    pub const DIRECTORY: &str = "/acme/directory";
+    pub const NEW_NONCE: &str = "/acme/new-nonce";
+    pub const NEW_ACCOUNT: &str = "/acme/new-account";
+    pub const NEW_ORDER: &str = "/acme/new-order";
+    pub const NEW_AUTHZ: &str = "/acme/new-authz";
+    pub const REVOKE_CERT: &str = "/acme/revoke-cert";
+    pub const KEY_CHANGE: &str = "/acme/key-change";
+    pub const RENEWAL_INFO: &str = "/acme/renewal-info";
+    pub const ACCOUNT: &str = "/acme/account";
+    pub const ORDERS: &str = "/acme/orders";
+    pub const ORDER: &str = "/acme/order";
+    pub const AUTHZ: &str = "/acme/authz";
+    pub const CHALLENGE: &str = "/acme/challenge";
+    pub const CERTIFICATE: &str = "/acme/cert";
+}
+
+/// Builds links.
+#[derive(Debug, Clone)]
+pub struct Links {
+    base: String,
+}
+
+impl Links {
+    /// Takes the base, for example `https://ca.example:9443`, without a final slash.
+    pub fn new(base: impl Into<String>) -> Self {
+        Self { base: base.into().trim_end_matches('/').to_owned() }
+    }
+
+    /// Returns the link to a path that begins with a slash.
+    pub fn to(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// Returns an account's URL: its `kid`.
+    pub fn account(&self, id: AccountId) -> String {
+        format!("{}{}/{id}", self.base, path::ACCOUNT)
+    }
+
+    /// Reads an account's URL back.
+    pub fn account_id(&self, url: &str) -> Option<AccountId> {
+        url.strip_prefix(&self.base)?.strip_prefix(path::ACCOUNT)?.strip_prefix('/')?.parse().ok()
+    }
+
+    /// Returns the URL of an account's list of orders.
+    pub fn orders(&self, id: AccountId) -> String {
+        format!("{}{}/{id}", self.base, path::ORDERS)
+    }
+
+    /// Returns the URL of the page of orders after one of them.
+    pub fn orders_after(&self, id: AccountId, after: OrderId) -> String {
+        format!("{}{}/{id}/after/{after}", self.base, path::ORDERS)
+    }
+
+    /// Returns an order's URL.
+    pub fn order(&self, id: OrderId) -> String {
+        format!("{}{}/{id}", self.base, path::ORDER)
+    }
+
+    /// Returns where an order's CSR goes.
+    pub fn finalize(&self, id: OrderId) -> String {
+        format!("{}{}/{id}/finalize", self.base, path::ORDER)
+    }
+
+    /// Returns an authorization's URL.
+    pub fn authorization(&self, id: AuthorizationId) -> String {
+        format!("{}{}/{id}", self.base, path::AUTHZ)
+    }
+
+    /// Returns the URL of an authorization's challenge by its position.
+    pub fn challenge(&self, id: AuthorizationId, position: usize) -> String {
+        format!("{}{}/{id}/{position}", self.base, path::CHALLENGE)
+    }
+
+    /// Returns a certificate's URL.
+    pub fn certificate(&self, serial: Serial) -> String {
+        format!("{}{}/{serial}", self.base, path::CERTIFICATE)
+    }
+
+    /// Returns the URL of a certificate with another chain.
+    pub fn alternate(&self, serial: Serial, position: usize) -> String {
+        format!("{}{}/{serial}/alternate/{position}", self.base, path::CERTIFICATE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_url_reads_back_only_in_its_own_form() {
+        let links = Links::new("https://ca.test:9443/");
+        let id = AccountId::random();
+        let url = links.account(id);
+        assert_eq!(links.account_id(&url), Some(id));
+        for other in [
+            format!("{url}/"),
+            url.replace("ca.test", "CA.test"),
+            url.replace("/account/", "/order/"),
+            format!("{url}?x"),
+            "https://elsewhere.test/acme/account/x".to_owned(),
+        ] {
+            assert_eq!(links.account_id(&other), None, "{other}");
+        }
+    }
+}

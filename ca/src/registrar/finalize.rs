@@ -1,0 +1,233 @@
+//! From a ready order, or an operator's request, to a certificate.
+//!
+//! The order of things: the request is checked, what it asks for is prepared and linted, the intent
+//! with its serial is recorded together with the order's state, and only then is the key used. A
+//! crash in between leaves an intent that `issuer::resume` finishes.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sigillo_protocol::{
+    acme::{
+        identifier::Name,
+        problem::{ErrorType, Problem, Subproblem},
+    },
+    jose::Jwk,
+    state::order::OrderLife,
+    x509::csr::{CheckedCsr, ParsedCsr},
+};
+
+use super::{
+    Refusal, Registrar, StandingOrder, by_account,
+    orders::life,
+};
+use crate::{
+    issuer::{IssueRequest, Recorded, prepare},
+    model::{Account, AccountId, Action, Actor, Certificate, Order, OrderId, Progress, Serial},
+    policy::Profile,
+    store::{Batch, Change, CommitError, OrderView},
+};
+
+impl Registrar {
+    /// Finalizes an order (RFC 8555 section 7.4). `account_url` is what CAA records call the account (RFC 8657).
+    ///
+    /// # Errors
+    /// `orderNotReady` (403), `badCSR`, `badPublicKey`, `caa`, `invalidProfile`; the order stays ready after all
+    /// of them, so that a better request can follow.
+    pub async fn finalize(
+        &self,
+        account: &Account,
+        id: OrderId,
+        csr: &[u8],
+        account_url: &str,
+    ) -> Result<StandingOrder, Refusal> {
+        let view = self.store.order(id).await?.filter(|view| view.order.account == account.id);
+        let view = view.ok_or_else(Refusal::not_found)?;
+        let now = self.clock.now();
+        let OrderLife::Ready(ready) = life(&view.order, &view.authorizations, now) else {
+            return Err(not_ready(&StandingOrder::read(view, now)));
+        };
+        let profile = self.profiles.get(&view.order.profile).ok_or_else(|| {
+            Refusal::new(ErrorType::InvalidProfile, "The order's profile is not offered any more: place a new order.")
+        })?;
+        let csr = ParsedCsr::from_der(csr)
+            .and_then(|parsed| parsed.check(&profile.keys))
+            .map_err(|error| error.problem())?;
+        require_names(&csr, &view.order.names)?;
+        self.require_own_key(&csr).await?;
+        self.require_caa(&view, account_url).await?;
+
+        let request = IssueRequest {
+            spki_der: csr.spki_der().to_vec(),
+            names: view.order.names.clone(),
+            must_staple: csr.must_staple(),
+            not_before: view.order.not_before,
+            not_after: view.order.not_after,
+            common_name: None,
+            account: Some(account.id),
+            order: Some(id),
+        };
+        let serial = Serial::random();
+        let linted = self.prepared(profile, request, serial, now)?;
+        let _processing = ready.begin();
+        let order = Order { progress: Progress::Processing { certificate: serial }, ..view.order.clone() };
+        let detail = json!({ "certificate": serial.to_string() });
+        let finalized = by_account(now, account.id, Action::OrderFinalized, id, detail);
+        let batch = Batch::new(finalized).with(Change::Order(order.clone()));
+        let recorded = match linted.record(&*self.store, batch).await {
+            Ok(recorded) => recorded,
+            // Another finalize of this order came first (A9).
+            Err(CommitError::Conflict) => {
+                let standing = self.order(account.id, id).await?;
+                return Err(not_ready(&standing));
+            }
+            Err(error) => return Err(Refusal::Internal(error.to_string())),
+        };
+        let order = Order { version: order.version.next(), ..order };
+        self.complete(recorded, Some(order), account_actor(account.id)).await?;
+        self.order(account.id, id).await
+    }
+
+    /// Signs a request for an operator, who answers for the names in it; the CA's name rules hold for him too.
+    ///
+    /// # Errors
+    /// What is wrong with the request or the profile.
+    pub async fn sign_for_operator(&self, csr: &[u8], profile: Option<&str>) -> Result<Certificate, Refusal> {
+        let profile = match profile {
+            None => self.profiles.default_profile(),
+            Some(name) => self
+                .profiles
+                .get(name)
+                .ok_or_else(|| Refusal::new(ErrorType::InvalidProfile, format!("There is no profile {name:?}.")))?,
+        };
+        let csr = ParsedCsr::from_pem_or_der(csr)
+            .and_then(|parsed| parsed.check(&profile.keys))
+            .map_err(|error| error.problem())?;
+        let names: Vec<Name> = csr.names().iter().cloned().collect();
+        if names.is_empty() {
+            return Err(Refusal::new(ErrorType::BadCsr, "The request holds no name."));
+        }
+        for name in &names {
+            self.permit(name, profile)
+                .map_err(|sub| Problem::new(sub.kind, format!("{name}: {}", sub.detail)))?;
+        }
+        self.require_own_key(&csr).await?;
+        let now = self.clock.now();
+        let request = IssueRequest {
+            spki_der: csr.spki_der().to_vec(),
+            names,
+            must_staple: csr.must_staple(),
+            ..IssueRequest::default()
+        };
+        let serial = Serial::random();
+        let linted = self.prepared(profile, request, serial, now)?;
+        let recorded = linted
+            .record_alone(&*self.store)
+            .await
+            .map_err(|error| Refusal::Internal(error.to_string()))?;
+        self.complete(recorded, None, super::operator::operator()).await
+    }
+
+    fn prepared(
+        &self,
+        profile: &Profile,
+        request: IssueRequest,
+        serial: Serial,
+        now: Timestamp,
+    ) -> Result<crate::issuer::Linted, Refusal> {
+        let prepared = prepare(&self.issuer, profile, request, serial, now).map_err(|error| {
+            let problem = error.problem();
+            match problem.kind {
+                ErrorType::ServerInternal => Refusal::Internal(error.to_string()),
+                _ => problem.into(),
+            }
+        })?;
+        // What does not pass its own lint is our mistake, never the client's.
+        prepared.lint().map_err(|error| Refusal::Internal(format!("lint: {error}")))
+    }
+
+    /// Signs what was recorded and records that it is there.
+    async fn complete(&self, recorded: Recorded, order: Option<Order>, actor: Actor) -> Result<Certificate, Refusal> {
+        let signed = recorded.sign(&self.issuer).map_err(|error| Refusal::Internal(error.to_string()))?;
+        let certificate = signed.certificate().clone();
+        let mut batch = signed.batch(actor, self.clock.now());
+        if let Some(order) = order {
+            let progress = Progress::Valid { certificate: certificate.serial };
+            batch.push(Change::Order(Order { progress, ..order }));
+        }
+        self.store.commit(batch).await.map_err(|error| Refusal::Internal(error.to_string()))?;
+        Ok(certificate)
+    }
+
+    /// Refuses the keys of accounts (RFC 8555 section 11.1) and blocked ones.
+    async fn require_own_key(&self, csr: &CheckedCsr) -> Result<(), Refusal> {
+        if self.store.blocked_key(csr.spki_sha256()).await?.is_some() {
+            return Err(Refusal::new(ErrorType::BadCsr, "The request's key is blocked: make a new one."));
+        }
+        // A key that is no account key's kind has no thumbprint, and no account.
+        if let Ok(jwk) = Jwk::from_spki_der(csr.spki_der())
+            && self.store.account_by_thumbprint(jwk.thumbprint()).await?.is_some()
+        {
+            return Err(Refusal::new(ErrorType::BadCsr, "The request has an account's key: make a key for the certificate."));
+        }
+        Ok(())
+    }
+
+    /// Asks for CAA records of every name, at the time of issuing (RFC 8657 section 5.5).
+    async fn require_caa(&self, view: &OrderView, account_url: &str) -> Result<(), Refusal> {
+        let mut refused = Vec::new();
+        for authorization in &view.authorizations {
+            let method = authorization.validated_by().map(|challenge| challenge.kind);
+            if let Err(failure) = self.validator.caa(&authorization.name, Some(account_url), method).await {
+                refused.push(Subproblem {
+                    kind: failure.problem.kind,
+                    detail: failure.problem.detail,
+                    identifier: Some(authorization.name.identifier()),
+                });
+            }
+        }
+        match Problem::compound(refused) {
+            Some(problem) => Err(problem.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds a certificate of an account.
+    ///
+    /// # Errors
+    /// 404 if there is none or it is another account's.
+    pub async fn certificate(&self, account: AccountId, serial: Serial) -> Result<Certificate, Refusal> {
+        let found = self.store.certificate(serial).await?.filter(|c| c.account == Some(account));
+        found.ok_or_else(Refusal::not_found)
+    }
+}
+
+fn account_actor(id: AccountId) -> Actor {
+    Actor::Account(id.to_string())
+}
+
+fn not_ready(standing: &StandingOrder) -> Refusal {
+    let word = serde_json::to_value(standing.status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let because = standing.error.as_ref().map(|error| format!(" {}", error.detail)).unwrap_or_default();
+    Refusal::new(ErrorType::OrderNotReady, format!("The order is {word}, not ready.{because}"))
+}
+
+/// The request's names are exactly the order's (RFC 8555 section 7.4).
+fn require_names(csr: &CheckedCsr, ordered: &[Name]) -> Result<(), Refusal> {
+    let ordered: BTreeSet<Name> = ordered.iter().cloned().collect();
+    if *csr.names() == ordered {
+        return Ok(());
+    }
+    let list = |names: Vec<&Name>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let missing = list(ordered.difference(csr.names()).collect());
+    let surplus = list(csr.names().difference(&ordered).collect());
+    let mut parts = Vec::new();
+    if !missing.is_empty() {
+        parts.push(format!("it lacks {missing}"));
+    }
+    if !surplus.is_empty() {
+        parts.push(format!("it has {surplus} besides"));
+    }
+    Err(Refusal::new(ErrorType::BadCsr, format!("The request's names are not the order's: {}.", parts.join(" and "))))
+}

@@ -1,0 +1,333 @@
+//! Orders (RFC 8555 section 7.4): placed, shown, listed.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sigillo_protocol::{
+    acme::{
+        authorization::AuthorizationStatus,
+        identifier::Name,
+        order::{NewOrder, OrderStatus},
+        problem::{ErrorType, Problem, Subproblem},
+    },
+    state::{
+        authorization::AuthorizationLife,
+        order::{Cause, OrderLife, Recorded},
+    },
+    x509::cert_id::CertificateId,
+};
+
+use super::{Refusal, Registrar, Round, by_account, settle};
+use crate::{
+    model::{
+        Account, AccountId, Action, Authorization, AuthorizationId, Certificate, CertificateState,
+        Order, OrderId, Progress, Serial, Version,
+    },
+    policy::Profile,
+    store::{Batch, Change, OrderView, Page},
+};
+
+/// A newOrder request with what the front knows about it.
+pub struct NewOrderRequest<'a> {
+    /// Who asks.
+    pub account: &'a Account,
+    /// The payload.
+    pub order: &'a NewOrder,
+}
+
+/// An order as it stands at a moment.
+#[derive(Debug, Clone)]
+pub struct StandingOrder {
+    /// The record.
+    pub order: Order,
+    /// Its authorizations.
+    pub authorizations: Vec<Authorization>,
+    /// Its state.
+    pub status: OrderStatus,
+    /// Why it is invalid.
+    pub error: Option<Problem>,
+}
+
+impl StandingOrder {
+    /// Reads an order as it stands at `now`.
+    pub fn read(view: OrderView, now: Timestamp) -> Self {
+        let OrderView { order, authorizations } = view;
+        let life = life(&order, &authorizations, now);
+        let error = match life {
+            OrderLife::Invalid(cause) => Some(why(cause, &order, &authorizations)),
+            _ => None,
+        };
+        Self { status: life.status(), error, order, authorizations }
+    }
+}
+
+/// Reads the life of an order as it stands at `now`.
+pub(super) fn life(order: &Order, authorizations: &[Authorization], now: Timestamp) -> OrderLife {
+    let recorded = match &order.progress {
+        Progress::Open => Recorded::Open,
+        Progress::Processing { .. } => Recorded::Processing,
+        Progress::Valid { .. } => Recorded::Valid,
+        Progress::Invalid { .. } => Recorded::Invalid,
+    };
+    let states: Vec<AuthorizationStatus> = authorizations
+        .iter()
+        .map(|a| AuthorizationLife::read(a.status, a.expires, now).status())
+        .collect();
+    OrderLife::read(recorded, order.expires, &states, now)
+}
+
+fn why(cause: Cause, order: &Order, authorizations: &[Authorization]) -> Problem {
+    match cause {
+        Cause::Recorded => match &order.progress {
+            Progress::Invalid { error } => error.clone(),
+            _ => Problem::new(ErrorType::ServerInternal, "The order has failed."),
+        },
+        Cause::Expired => Problem::malformed("The order was not finalized in time."),
+        Cause::Authorization(position, status) => {
+            let authorization = authorizations.get(position);
+            let name = authorization.map(|a| a.name.to_string()).unwrap_or_default();
+            let failure = authorization
+                .and_then(|a| a.challenges.iter().find_map(|c| c.error.as_ref()))
+                .filter(|_| status == AuthorizationStatus::Invalid);
+            match failure {
+                Some(error) => Problem::new(error.kind.clone(), format!("Validation of {name} failed: {}", error.detail)),
+                None => {
+                    let word = match status {
+                        AuthorizationStatus::Deactivated => "was deactivated",
+                        AuthorizationStatus::Expired => "has expired",
+                        AuthorizationStatus::Revoked => "was revoked",
+                        _ => "has failed",
+                    };
+                    Problem::unauthorized(format!("The authorization for {name} {word}."))
+                }
+            }
+        }
+    }
+}
+
+impl Registrar {
+    /// Places an order (RFC 8555 section 7.4).
+    ///
+    /// # Errors
+    /// `malformed`, `unsupportedIdentifier`, `rejectedIdentifier` (several at once as subproblems),
+    /// `invalidProfile`, `alreadyReplaced`, [`Refusal::TermsChanged`].
+    pub async fn new_order(&self, request: NewOrderRequest<'_>) -> Result<StandingOrder, Refusal> {
+        if self.settings.terms.is_some() && request.account.terms_agreed != self.settings.terms {
+            return Err(Refusal::TermsChanged);
+        }
+        let profile = self.profile_for(request.order)?;
+        let names = self.checked_names(request.order, profile)?;
+        self.check_validity_wish(request.order, profile)?;
+        settle(|| self.new_order_round(&request, profile, &names)).await
+    }
+
+    async fn new_order_round(
+        &self,
+        request: &NewOrderRequest<'_>,
+        profile: &Profile,
+        names: &[Name],
+    ) -> Result<StandingOrder, Round> {
+        let now = self.clock.now();
+        let account = request.account.id;
+        let replaced = self.replaced_certificate(request, names, now).await?;
+        let id = OrderId::random();
+        let expires = self.settings.order_lifetime.after(now);
+
+        let mut authorizations = Vec::with_capacity(names.len());
+        let mut made = Vec::new();
+        for name in names {
+            let standing = match self.settings.reuse_authorizations {
+                true => self.store.valid_authorization(account, name, now).await?,
+                false => None,
+            };
+            match standing {
+                Some(authorization) => authorizations.push(authorization),
+                None => {
+                    let authorization = self.pending_authorization(account, name, now);
+                    made.push(authorization.clone());
+                    authorizations.push(authorization);
+                }
+            }
+        }
+        let order = Order {
+            id,
+            version: Version::NEW,
+            account,
+            created: now,
+            expires,
+            names: names.to_vec(),
+            not_before: request.order.not_before,
+            not_after: request.order.not_after,
+            profile: profile.name.clone(),
+            replaces: request.order.replaces.clone(),
+            authorizations: authorizations.iter().map(|a| a.id).collect(),
+            progress: Progress::Open,
+        };
+        let detail = json!({
+            "names": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "profile": order.profile,
+            "replaces": order.replaces,
+        });
+        let mut batch = Batch::new(by_account(now, account, Action::OrderCreated, id, detail))
+            .with(Change::Order(order.clone()));
+        for authorization in &made {
+            batch.push(Change::Authorization(authorization.clone()));
+        }
+        if let Some(certificate) = replaced {
+            batch.push(Change::Certificate(Certificate { replaced_by: Some(id), ..certificate }));
+        }
+        self.store.commit(batch).await?;
+        let view = OrderView { order: Order { version: Version::NEW.next(), ..order }, authorizations };
+        Ok(StandingOrder::read(view, now))
+    }
+
+    fn profile_for(&self, order: &NewOrder) -> Result<&Profile, Problem> {
+        match &order.profile {
+            None => Ok(self.profiles.default_profile()),
+            Some(name) => self.profiles.get(name).ok_or_else(|| {
+                Problem::new(ErrorType::InvalidProfile, format!(
+                    "There is no such profile; on offer are: {}.",
+                    self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
+                ))
+            }),
+        }
+    }
+
+    fn checked_names(&self, order: &NewOrder, profile: &Profile) -> Result<Vec<Name>, Problem> {
+        if order.identifiers.is_empty() {
+            return Err(Problem::malformed("An order has at least one identifier."));
+        }
+        let max = profile.names_max;
+        if order.identifiers.len() > max {
+            return Err(Problem::malformed(format!("An order under this profile has at most {max} identifiers.")));
+        }
+        let mut names = Vec::with_capacity(order.identifiers.len());
+        let mut seen = BTreeSet::new();
+        let mut refused = Vec::new();
+        for identifier in &order.identifiers {
+            let checked = identifier.check().and_then(|name| {
+                self.permit(&name, profile).map(|()| name)
+            });
+            match checked {
+                Ok(name) if seen.insert(name.clone()) => names.push(name),
+                Ok(_) => {}
+                Err(problem) => refused.push(problem),
+            }
+        }
+        match Problem::compound(refused) {
+            Some(problem) => Err(problem),
+            None => Ok(names),
+        }
+    }
+
+    /// Asks everybody who may object to a name: the CA's own rules, the issuer's name constraints, the profile.
+    pub(super) fn permit(&self, name: &Name, profile: &Profile) -> Result<(), Subproblem> {
+        self.names.permits(name)?;
+        self.issuer.certificate().constraints.permits(name)?;
+        match profile.permits(std::slice::from_ref(name)) {
+            Ok(()) => Ok(()),
+            Err(mut refused) => Err(refused.remove(0)),
+        }
+    }
+
+    /// What cannot be met as asked is refused, not altered (RFC 8555 section 7.4).
+    fn check_validity_wish(&self, order: &NewOrder, profile: &Profile) -> Result<(), Problem> {
+        profile
+            .validity
+            .decide(order.not_before, order.not_after, self.clock.now())
+            .map(|_| ())
+            .map_err(|error| Problem::malformed(error.to_string()))
+    }
+
+    /// Finds the certificate that the order wants to replace and checks that it may (RFC 9773 section 5).
+    async fn replaced_certificate(
+        &self,
+        request: &NewOrderRequest<'_>,
+        names: &[Name],
+        now: Timestamp,
+    ) -> Result<Option<Certificate>, Round> {
+        let Some(text) = &request.order.replaces else {
+            return Ok(None);
+        };
+        let id: CertificateId = text
+            .parse()
+            .map_err(|_| Problem::malformed("replaces is not a certificate identifier of RFC 9773 section 4.1."))?;
+        let certificate = self.certificate_by_ari(&id).await?;
+        let foreign = || Problem::unauthorized("replaces names no certificate of this account.");
+        let certificate = certificate.filter(|c| c.account == Some(request.account.id)).ok_or_else(foreign)?;
+        if !certificate.names.iter().any(|name| names.contains(name)) {
+            return Err(Problem::malformed("The replaced certificate shares no identifier with the order.").into());
+        }
+        if let Some(successor) = certificate.replaced_by
+            && let Some(view) = self.store.order(successor).await?
+            && StandingOrder::read(view, now).status != OrderStatus::Invalid
+        {
+            return Err(Problem::new(ErrorType::AlreadyReplaced, "Another order replaces this certificate already.").into());
+        }
+        Ok(Some(certificate))
+    }
+
+    /// Finds a certificate of the present issuer by its ARI identifier.
+    pub(super) async fn certificate_by_ari(&self, id: &CertificateId) -> Result<Option<Certificate>, Refusal> {
+        if id.key_identifier != self.issuer.certificate().key_identifier {
+            return Ok(None);
+        }
+        let Some(serial) = Serial::from_der_content(&id.serial) else {
+            return Ok(None);
+        };
+        let found = self.store.certificate(serial).await?;
+        Ok(found.filter(|c| {
+            c.issuer == *self.issuer.id()
+                && matches!(c.state, CertificateState::Issued { .. } | CertificateState::Revoked { .. })
+        }))
+    }
+
+    /// Shows an order to its account.
+    ///
+    /// # Errors
+    /// 404 if there is none or it is another account's.
+    pub async fn order(&self, account: AccountId, id: OrderId) -> Result<StandingOrder, Refusal> {
+        let view = self.store.order(id).await?.filter(|view| view.order.account == account);
+        Ok(StandingOrder::read(view.ok_or_else(Refusal::not_found)?, self.clock.now()))
+    }
+
+    /// Lists an account's orders from the newest, without the invalid ones (RFC 8555 section 7.1.2.1).
+    ///
+    /// Returns them with the order to go on after, if there are more.
+    ///
+    /// # Errors
+    /// Only internal ones.
+    pub async fn orders_page(
+        &self,
+        account: AccountId,
+        after: Option<OrderId>,
+    ) -> Result<(Vec<OrderId>, Option<OrderId>), Refusal> {
+        /// Short enough for a quick answer, long enough for almost everybody's whole list.
+        const PAGE: usize = 100;
+        let now = self.clock.now();
+        let views = self.store.orders_of(account, Page { after, limit: PAGE }).await?;
+        let next = (views.len() == PAGE).then(|| views.last().map(|view| view.order.id)).flatten();
+        let shown = views
+            .into_iter()
+            .map(|view| StandingOrder::read(view, now))
+            .filter(|standing| standing.status != OrderStatus::Invalid)
+            .map(|standing| standing.order.id)
+            .collect();
+        Ok((shown, next))
+    }
+
+    /// Makes a new authorization with the challenges that fit the name.
+    pub(super) fn pending_authorization(&self, account: AccountId, name: &Name, now: Timestamp) -> Authorization {
+        Authorization {
+            id: AuthorizationId::random(),
+            version: Version::NEW,
+            account,
+            name: name.clone(),
+            status: AuthorizationStatus::Pending,
+            created: now,
+            expires: self.settings.pending_authorization_lifetime.after(now),
+            challenges: super::authorizations::challenges_for(name),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The house: every room with what it rests on, opened from a state folder.
+
+use std::{path::{Path, PathBuf}, sync::Arc};
+
+use jiff::SignedDuration;
+
+use crate::{
+    admin::Admin,
+    clock::{SharedClock, SystemClock},
+    config::{ConfigError, Settings},
+    issuer::{self, Issuer, folder},
+    registrar::{Parts, Registrar},
+    signer::{Keyring, Passphrase},
+    status::{CrlIssuer, CrlSettings, OcspIssuer, OcspSettings, StatusParts, StatusService},
+    store::{Store, embedded::SqliteStore},
+    telemetry::Metrics,
+    validator::Validator,
+};
+
+/// A state folder that cannot be opened: the operator must act.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no CA in the folder.
+    #[error("there is no CA in {}: make one with sigillo-ca init", .0.display())]
+    NoCa(PathBuf),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A part of it cannot be opened.
+    #[error("{what} cannot be opened: {message}")]
+    Part {
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        message: String,
+    },
+}
+
+pub(super) fn part<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> OpenError {
+    move |error| OpenError::Part { what, message: error.to_string() }
+}
+
+/// Every room of an open CA.
+pub struct House {
+    pub(super) dir: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) clock: SharedClock,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) keyring: Keyring,
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) validator: Arc<Validator>,
+    pub(super) status: Arc<StatusService>,
+    pub(super) registrar: Arc<Registrar>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl House {
+    /// Opens a state folder: one process at a time can.
+    ///
+    /// What a crash has left half done is finished or given up before this returns.
+    ///
+    /// # Errors
+    /// [`OpenError`] with what the operator has to do.
+    pub async fn open(dir: &Path, settings: Settings, passphrase: Option<Passphrase>) -> Result<Self, OpenError> {
+        if !dir.join(folder::CHAIN_FILE).is_file() {
+            return Err(OpenError::NoCa(dir.to_owned()));
+        }
+        let clock: SharedClock = Arc::new(SystemClock);
+        let keyring = Keyring::new(dir.join(folder::KEYS_FOLDER), passphrase);
+        let issuer = folder::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
+        let issuer = Arc::new(issuer);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(part("the store"))?);
+        let resumed = issuer::resume(&*store, std::slice::from_ref(&*issuer), clock.now())
+            .await
+            .map_err(part("what a crash left"))?;
+        if !resumed.finished.is_empty() || !resumed.voided.is_empty() {
+            let (finished, voided) = (resumed.finished.len(), resumed.voided.len());
+            tracing::info!(finished, voided, "certificates that a crash interrupted are settled");
+        }
+        let responder = super::own_certificate::responder(&keyring, &issuer, &*store, &clock).await?;
+        let status = StatusService::open(
+            store.clone(),
+            clock.clone(),
+            StatusParts {
+                ocsp_issuers: vec![
+                    OcspIssuer::new(issuer.id().clone(), &issuer.certificate().der, responder)
+                        .map_err(part("the OCSP responder"))?,
+                ],
+                ocsp: OcspSettings { validity: signed(settings.ocsp.validity), ..OcspSettings::default() },
+                crl_issuers: vec![(issuer.id().clone(), crl_issuer(&issuer))],
+                crl: CrlSettings {
+                    validity: signed(settings.crl.validity),
+                    interval: signed(settings.crl.interval),
+                    on_revocation: settings.crl.on_revocation,
+                    coalesce: settings.crl.gather,
+                },
+                index_dir: Some(dir.join("store/status-index")),
+            },
+        )
+        .await
+        .map_err(part("the status services"))?;
+        let validator = Arc::new(Validator::new(settings.validation.clone()).map_err(part("the validator"))?);
+        let registrar = Arc::new(Registrar::new(Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            settings: settings.acme.clone(),
+            profiles: settings.profiles.clone(),
+            names: settings.names.clone(),
+            issuer: issuer.clone(),
+            validator: validator.clone(),
+            status: status.clone(),
+        }));
+        let metrics = Arc::new(Metrics::default());
+        Ok(Self { dir: dir.to_owned(), settings, clock, store, keyring, issuer, validator, status, registrar, metrics })
+    }
+
+    /// Returns what operators can do.
+    pub fn admin(&self) -> Admin {
+        Admin { registrar: self.registrar.clone(), status: self.status.clone() }
+    }
+}
+
+fn crl_issuer(issuer: &Issuer) -> CrlIssuer {
+    CrlIssuer {
+        subject_der: issuer.certificate().subject_der.clone(),
+        key_identifier: issuer.certificate().key_identifier.clone(),
+        signer: issuer.signer().clone(),
+        distribution_point_url: issuer.urls().crl.clone(),
+    }
+}
+
+fn signed(duration: std::time::Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

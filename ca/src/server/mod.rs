@@ -1,0 +1,11 @@
+//! Puts the house together: the one place that names concrete backends.
+
+mod house;
+mod own_certificate;
+mod run;
+
+pub use house::{House, OpenError};
+pub use run::{Ready, ServeError, run};
+
+/// The operator's socket in the state folder.
+pub const ADMIN_SOCKET: &str = "admin.sock";
