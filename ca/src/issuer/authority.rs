@@ -55,9 +55,7 @@ pub(super) fn make_root(
 ) -> Result<IssuerCertificate, AuthorityError> {
     let params = authority_params(subject, validity, BasicConstraints::Unconstrained, signer.spki_der());
     let key_identifier = encode::key_identifier(signer.spki_der());
-    let encode = |issuer: &[u8]| {
-        encode::tbs(&params, signer.spki_der(), issuer, &key_identifier, signer.algorithm())
-    };
+    let encode = |issuer: &[u8]| encode::tbs(&params, signer.spki_der(), issuer, &key_identifier, signer.algorithm());
     // The first encoding only tells how the subject is written.
     let subject_der = encode::subject_of(&encode(EMPTY_NAME)?)?;
     sign(id, &encode(&subject_der)?, signer)
@@ -77,7 +75,9 @@ pub(super) fn make_issuing(
 ) -> Result<IssuerCertificate, AuthorityError> {
     let mut params = authority_params(subject, validity, BasicConstraints::Constrained(0), spki_der);
     params.use_authority_key_identifier_extension = true;
-    params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![root_urls.crl.clone()] }];
+    params.crl_distribution_points = vec![CrlDistributionPoint {
+        uris: vec![root_urls.crl.clone()],
+    }];
     params.custom_extensions = vec![prepare::issuer_access(&root_urls.certificate)?];
     if !constraints.is_empty() {
         params.name_constraints = Some(rcgen::NameConstraints {
@@ -85,7 +85,13 @@ pub(super) fn make_issuing(
             excluded_subtrees: subtrees(&constraints.excluded_dns, &constraints.excluded_ip),
         });
     }
-    let tbs = encode::tbs(&params, spki_der, &root.subject_der, &root.key_identifier, root_signer.algorithm())?;
+    let tbs = encode::tbs(
+        &params,
+        spki_der,
+        &root.subject_der,
+        &root.key_identifier,
+        root_signer.algorithm(),
+    )?;
     sign(id, &tbs, root_signer)
 }
 
@@ -101,9 +107,13 @@ fn authority_params(
     params.not_after = encode::rcgen_time!(validity.not_after);
     params.distinguished_name = DistinguishedName::new();
     if let Some(organization) = &subject.organization {
-        params.distinguished_name.push(DnType::OrganizationName, DnValue::Utf8String(organization.clone()));
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, DnValue::Utf8String(organization.clone()));
     }
-    params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String(subject.common_name.clone()));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, DnValue::Utf8String(subject.common_name.clone()));
     params.is_ca = IsCa::Ca(path);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.key_identifier_method = KeyIdMethod::PreSpecified(encode::key_identifier(spki_der));
@@ -174,8 +184,7 @@ pub fn root_crl(
     next_update: Timestamp,
 ) -> Result<Vec<u8>, AuthorityError> {
     let failed = |error: rcgen::Error| EncodeError(error.to_string());
-    let issuer =
-        rcgen::Issuer::from_ca_cert_der(&root.der.as_slice().into(), RcgenKey(signer)).map_err(failed)?;
+    let issuer = rcgen::Issuer::from_ca_cert_der(&root.der.as_slice().into(), RcgenKey(signer)).map_err(failed)?;
     let crl = CertificateRevocationListParams {
         this_update: encode::rcgen_time!(this_update),
         next_update: encode::rcgen_time!(next_update),

@@ -65,7 +65,10 @@ pub enum CeremonyError {
     #[error("{}: is in the way; if it remains from an interrupted init, remove it", .0.display())]
     InTheWay(PathBuf),
     /// The name does not fit into a certificate.
-    #[error("a CA's name has between 1 and {} characters, none of them a control character", CeremonyOptions::NAME_MAX)]
+    #[error(
+        "a CA's name has between 1 and {} characters, none of them a control character",
+        CeremonyOptions::NAME_MAX
+    )]
     Name,
     /// The root would end before the issuing CA, or never.
     #[error("the issuing CA must end before the root, and both within the calendar")]
@@ -176,13 +179,19 @@ pub async fn init(
     check_name(&options.name)?;
     check_folder(dir)?;
     let workshop = dir.join(WORKSHOP);
-    let file = |source| CeremonyError::File { path: workshop.clone(), source };
+    let file = |source| CeremonyError::File {
+        path: workshop.clone(),
+        source,
+    };
     let dir_was_there = dir.exists();
     fs::create_dir_all(dir).map_err(file)?;
-    fs::DirBuilder::new().mode(0o700).create(&workshop).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => CeremonyError::InTheWay(workshop.clone()),
-        _ => file(error),
-    })?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&workshop)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => CeremonyError::InTheWay(workshop.clone()),
+            _ => file(error),
+        })?;
     let made = match build(&workshop, options, now, open_store).await {
         Ok(made) => move_into_place(&workshop, dir).map(|()| made),
         Err(error) => Err(error),
@@ -227,8 +236,14 @@ async fn build(
     let (root, crl, issuer) = make_authorities(&ring, options, now)?;
 
     let store_folder = folder.join("store");
-    let file = |path: &Path, source| CeremonyError::File { path: path.to_owned(), source };
-    fs::DirBuilder::new().mode(0o700).create(&store_folder).map_err(|e| file(&store_folder, e))?;
+    let file = |path: &Path, source| CeremonyError::File {
+        path: path.to_owned(),
+        source,
+    };
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&store_folder)
+        .map_err(|e| file(&store_folder, e))?;
     let store = open_store(&store_folder).map_err(CeremonyError::Store)?;
     let responder_key = new_key(&ring, OCSP, options.key)?;
     let told = Batch::new(initialised(&root, &issuer, now));
@@ -240,7 +255,11 @@ async fn build(
     write(&folder.join(CONFIGURATION), options.configuration.as_bytes(), 0o600)?;
     write(&folder.join("chain.pem"), chain.as_bytes(), 0o644)?;
     write(&folder.join("root.crl"), &crl, 0o644)?;
-    write(&folder.join(ROOT_PEM), encode::certificate_pem(&root.der).as_bytes(), 0o644)?;
+    write(
+        &folder.join(ROOT_PEM),
+        encode::certificate_pem(&root.der).as_bytes(),
+        0o644,
+    )?;
     Ok(Made {
         root_sha256: encode::sha256(&root.der),
         issuing: issuer.certificate().clone(),
@@ -265,7 +284,13 @@ fn make_authorities(
     }
     let root_key = new_key(ring, ROOT, options.key)?;
     let root = authority::make_root(&root_id, &subject(options, "Root CA"), root_validity, &root_key)?;
-    let crl = authority::root_crl(&root, &root_key, 1, root_validity.not_before, issuing_validity.not_after)?;
+    let crl = authority::root_crl(
+        &root,
+        &root_key,
+        1,
+        root_validity.not_before,
+        issuing_validity.not_after,
+    )?;
     let issuing_key = new_key(ring, ISSUING, options.key)?;
     let issuing = authority::make_issuing(
         &issuing_id,
@@ -354,7 +379,9 @@ async fn issue_responder(
     };
     let signed = recorded.sign(issuer)?;
     let mut certificate = signed.certificate().clone();
-    store.commit(signed.batch(Actor::System("issuer".to_owned()), now)).await?;
+    store
+        .commit(signed.batch(Actor::System("issuer".to_owned()), now))
+        .await?;
     certificate.version = certificate.version.next();
     Ok(certificate)
 }
@@ -363,7 +390,10 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CeremonyError> {
     let written = fs::write(path, bytes)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
         .and_then(|()| fs::File::open(path)?.sync_all());
-    written.map_err(|source| CeremonyError::File { path: path.to_owned(), source })
+    written.map_err(|source| CeremonyError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Moves everything into place, or nothing.
@@ -384,7 +414,10 @@ fn move_into_place(workshop: &Path, dir: &Path) -> Result<(), CeremonyError> {
         moved.push((from, to));
     }
     let synced = fs::File::open(dir).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| CeremonyError::File { path: dir.to_owned(), source })
+    synced.map_err(|source| CeremonyError::File {
+        path: dir.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

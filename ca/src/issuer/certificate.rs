@@ -31,7 +31,9 @@ pub enum IssuerError {
     #[error("{0}: a certificate of the chain does not verify under the next one")]
     Chain(IssuerId),
     /// The base of the published URLs cannot be used.
-    #[error("{0:?} cannot be the base of the URLs in certificates: it must be http://, since clients ask for status without trust in TLS")]
+    #[error(
+        "{0:?} cannot be the base of the URLs in certificates: it must be http://, since clients ask for status without trust in TLS"
+    )]
     Url(String),
 }
 
@@ -76,8 +78,8 @@ impl IssuerCertificate {
                 ParsedExtension::KeyUsage(usage) => signs = usage.key_cert_sign() && usage.crl_sign(),
                 ParsedExtension::SubjectKeyIdentifier(own) => key_identifier = Some(own.0.to_vec()),
                 ParsedExtension::NameConstraints(found) => {
-                    constraints = NameConstraints::from_extension(found)
-                        .map_err(|_| IssuerError::Constraint(id.clone()))?;
+                    constraints =
+                        NameConstraints::from_extension(found).map_err(|_| IssuerError::Constraint(id.clone()))?;
                 }
                 _ => {}
             }
@@ -126,7 +128,9 @@ impl IssuerUrls {
         let base = public_http.trim_end_matches('/');
         let host = base.strip_prefix("http://").unwrap_or_default();
         let fits = !host.is_empty()
-            && host.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'<' | b'>' | b'\\'));
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'<' | b'>' | b'\\'));
         if !fits {
             return Err(IssuerError::Url(public_http.to_owned()));
         }
@@ -149,7 +153,9 @@ pub struct Issuer {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer").field("id", &self.certificate.id).finish_non_exhaustive()
+        f.debug_struct("Issuer")
+            .field("id", &self.certificate.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -170,7 +176,9 @@ impl Issuer {
         if signer.spki_der() != certificate.spki_der {
             return Err(IssuerError::Key(certificate.id));
         }
-        let whole: Vec<Vec<u8>> = std::iter::once(certificate.der.clone()).chain(above.iter().cloned()).collect();
+        let whole: Vec<Vec<u8>> = std::iter::once(certificate.der.clone())
+            .chain(above.iter().cloned())
+            .collect();
         if !whole.windows(2).all(|pair| is_signed_by(&pair[0], &pair[1])) {
             return Err(IssuerError::Chain(certificate.id));
         }
@@ -179,7 +187,12 @@ impl Issuer {
         if chains[0] != whole {
             chains.push(whole);
         }
-        Ok(Self { certificate, chains, signer, urls })
+        Ok(Self {
+            certificate,
+            chains,
+            signer,
+            urls,
+        })
     }
 
     /// Returns its name.
@@ -211,7 +224,12 @@ impl Issuer {
     /// chain 0 is the main one.
     pub fn chain_pem(&self, leaf_der: &[u8], which: usize) -> Option<String> {
         let above = self.chains.get(which)?;
-        Some(std::iter::once(leaf_der).chain(above.iter().map(Vec::as_slice)).map(encode::certificate_pem).collect())
+        Some(
+            std::iter::once(leaf_der)
+                .chain(above.iter().map(Vec::as_slice))
+                .map(encode::certificate_pem)
+                .collect(),
+        )
     }
 }
 
@@ -228,5 +246,10 @@ fn is_signed_by(lower: &[u8], upper: &[u8]) -> bool {
         return false;
     };
     lower.issuer().as_raw() == upper.subject().as_raw()
-        && verify(algorithm, upper.public_key().raw, lower.tbs_certificate.as_ref(), &lower.signature_value.data)
+        && verify(
+            algorithm,
+            upper.public_key().raw,
+            lower.tbs_certificate.as_ref(),
+            &lower.signature_value.data,
+        )
 }

@@ -89,9 +89,7 @@ pub(super) fn read_algorithm(found: &AlgorithmIdentifier<'_>) -> Option<Signatur
         SignatureAlgorithm::RsaSha256,
     ]
     .into_iter()
-    .find(|algorithm| {
-        AlgorithmIdentifier::from_der(algorithm_der(*algorithm)).is_ok_and(|(_, own)| own == *found)
-    })
+    .find(|algorithm| AlgorithmIdentifier::from_der(algorithm_der(*algorithm)).is_ok_and(|(_, own)| own == *found))
 }
 
 /// Encodes the to-be-signed certificate.
@@ -102,14 +100,20 @@ pub(super) fn tbs(
     issuer_key_identifier: &[u8],
     algorithm: SignatureAlgorithm,
 ) -> Result<Vec<u8>, EncodeError> {
-    let recorder = Recorder { algorithm, message: Mutex::new(Vec::new()) };
+    let recorder = Recorder {
+        algorithm,
+        message: Mutex::new(Vec::new()),
+    };
     let mut nameless = CertificateParams::default();
     nameless.distinguished_name = DistinguishedName::new();
     nameless.key_identifier_method = KeyIdMethod::PreSpecified(issuer_key_identifier.to_vec());
     let issuer = rcgen::Issuer::new(nameless, &recorder);
     let key = SubjectPublicKeyInfo::from_der(spki_der)?;
     params.signed_by(&key, &issuer)?;
-    let message = recorder.message.into_inner().map_err(|_| EncodeError("the recorder failed".into()))?;
+    let message = recorder
+        .message
+        .into_inner()
+        .map_err(|_| EncodeError("the recorder failed".into()))?;
     with_issuer(&message, issuer_subject_der)
 }
 
@@ -124,7 +128,11 @@ fn with_issuer(tbs: &[u8], issuer_der: &[u8]) -> Result<Vec<u8>, EncodeError> {
     let mut position = 0;
     while !members.is_finished() {
         let member = members.tlv_bytes()?;
-        content.extend_from_slice(if position == ISSUER_POSITION { issuer_der } else { member });
+        content.extend_from_slice(if position == ISSUER_POSITION {
+            issuer_der
+        } else {
+            member
+        });
         position += 1;
     }
     sequence(&content)
@@ -168,7 +176,10 @@ pub fn key_identifier(spki_der: &[u8]) -> Vec<u8> {
 /// Returns the SHA-256 of some bytes.
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().try_into().expect("invariant: a SHA-256 digest has 32 octets")
+    digest
+        .as_ref()
+        .try_into()
+        .expect("invariant: a SHA-256 digest has 32 octets")
 }
 
 /// Writes a certificate as PEM with lines of 64 characters (RFC 7468 section 2).

@@ -49,7 +49,9 @@ impl Linted {
     }
 
     async fn commit(self, store: &dyn Store, batch: Batch) -> Result<Recorded, CommitError> {
-        store.commit(batch.with(Change::Certificate(self.record.clone()))).await?;
+        store
+            .commit(batch.with(Change::Certificate(self.record.clone())))
+            .await?;
         let mut record = self.record;
         record.version = record.version.next();
         Ok(Recorded { record })
@@ -120,7 +122,12 @@ impl Recorded {
         }
         let signer = issuer.signer();
         let signature = signer.sign(&record.tbs)?;
-        if !verify(signer.algorithm(), &issuer.certificate().spki_der, &record.tbs, &signature) {
+        if !verify(
+            signer.algorithm(),
+            &issuer.certificate().spki_der,
+            &record.tbs,
+            &signature,
+        ) {
             return Err(SignFailure::BadSignature);
         }
         let der = encode::signed(&record.tbs, signer.algorithm(), &signature)?;
@@ -161,8 +168,10 @@ impl Signed {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, octet| {
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, octet| {
+            let _ = write!(text, "{octet:02x}");
+            text
+        })
 }

@@ -36,12 +36,7 @@ macro_rules! ensure {
 }
 
 /// Checks to-be-signed bytes.
-pub(super) fn check(
-    tbs: &[u8],
-    issuer: &Issuer,
-    profile: &Profile,
-    contents: &Contents,
-) -> Result<(), LintError> {
+pub(super) fn check(tbs: &[u8], issuer: &Issuer, profile: &Profile, contents: &Contents) -> Result<(), LintError> {
     der::check(tbs).map_err(|error| LintError(error.to_string()))?;
     let Ok(([], parsed)) = TbsCertificate::from_der(tbs) else {
         return Err(LintError("it cannot be read back".to_owned()));
@@ -58,12 +53,24 @@ pub(super) fn check(
 
 fn check_fields(parsed: &TbsCertificate<'_>, issuer: &Issuer, contents: &Contents) -> Result<(), LintError> {
     ensure!(parsed.version == X509Version::V3, "version is not 3");
-    ensure!(parsed.raw_serial() == contents.serial.to_der_content(), "serial number differs");
+    ensure!(
+        parsed.raw_serial() == contents.serial.to_der_content(),
+        "serial number differs"
+    );
     let algorithm = encode::read_algorithm(&parsed.signature);
-    ensure!(algorithm == Some(issuer.signer().algorithm()), "signature algorithm differs");
-    ensure!(parsed.issuer.as_raw() == issuer.certificate().subject_der, "issuer is not the CA's subject");
+    ensure!(
+        algorithm == Some(issuer.signer().algorithm()),
+        "signature algorithm differs"
+    );
+    ensure!(
+        parsed.issuer.as_raw() == issuer.certificate().subject_der,
+        "issuer is not the CA's subject"
+    );
     ensure!(parsed.subject_pki.raw == contents.spki_der, "key differs");
-    ensure!(parsed.issuer_uid.is_none() && parsed.subject_uid.is_none(), "unique identifiers are there");
+    ensure!(
+        parsed.issuer_uid.is_none() && parsed.subject_uid.is_none(),
+        "unique identifiers are there"
+    );
     Ok(())
 }
 
@@ -77,16 +84,29 @@ fn check_validity(parsed: &TbsCertificate<'_>, issuer: &Issuer, contents: &Conte
         ensure!(expected.subsec_nanosecond() == 0, "{which} has a fraction");
         ensure!(has_right_form(&found), "{which} has the wrong type for its year");
     }
-    ensure!(contents.validity.not_before <= contents.validity.not_after, "validity ends before it begins");
+    ensure!(
+        contents.validity.not_before <= contents.validity.not_after,
+        "validity ends before it begins"
+    );
     let own = issuer.certificate();
-    ensure!(contents.validity.not_before >= own.not_before, "validity begins before the issuer's");
-    ensure!(contents.validity.not_after <= own.not_after, "validity ends after the issuer's");
+    ensure!(
+        contents.validity.not_before >= own.not_before,
+        "validity begins before the issuer's"
+    );
+    ensure!(
+        contents.validity.not_after <= own.not_after,
+        "validity ends after the issuer's"
+    );
     Ok(())
 }
 
 /// UTCTime through 2049, GeneralizedTime from 2050 on.
 fn has_right_form(time: &ASN1Time) -> bool {
-    if time.to_datetime().year() < 2050 { time.is_utctime() } else { time.is_generalizedtime() }
+    if time.to_datetime().year() < 2050 {
+        time.is_utctime()
+    } else {
+        time.is_generalizedtime()
+    }
 }
 
 fn check_subject(parsed: &TbsCertificate<'_>, contents: &Contents) -> Result<(), LintError> {
@@ -97,7 +117,10 @@ fn check_subject(parsed: &TbsCertificate<'_>, contents: &Contents) -> Result<(),
     ensure!(parsed.subject.iter().count() == 1, "subject is not one attribute");
     let mut attributes = parsed.subject.iter_common_name();
     let found = attributes.next().and_then(|attribute| attribute.as_str().ok());
-    ensure!(found == Some(name.as_str()) && attributes.next().is_none(), "common name differs");
+    ensure!(
+        found == Some(name.as_str()) && attributes.next().is_none(),
+        "common name differs"
+    );
     Ok(())
 }
 
@@ -114,11 +137,7 @@ const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
 const OCSP_NO_CHECK: &str = "1.3.6.1.5.5.7.48.1.5";
 
 /// Exactly the expected extensions, each once, each with the right criticality.
-fn check_extension_list(
-    parsed: &TbsCertificate<'_>,
-    profile: &Profile,
-    contents: &Contents,
-) -> Result<(), LintError> {
+fn check_extension_list(parsed: &TbsCertificate<'_>, profile: &Profile, contents: &Contents) -> Result<(), LintError> {
     let expected = [
         (AUTHORITY_KEY_IDENTIFIER, true, false),
         (SUBJECT_KEY_IDENTIFIER, true, false),
@@ -126,7 +145,11 @@ fn check_extension_list(
         (BASIC_CONSTRAINTS, true, true),
         (EXTENDED_KEY_USAGE, true, false),
         // RFC 5280 section 4.2.1.6: critical exactly when there is no subject.
-        (SUBJECT_ALT_NAME, !contents.names.is_empty(), contents.common_name.is_none()),
+        (
+            SUBJECT_ALT_NAME,
+            !contents.names.is_empty(),
+            contents.common_name.is_none(),
+        ),
         (CRL_DISTRIBUTION_POINTS, profile.crl, false),
         (AUTHORITY_INFO_ACCESS, profile.ocsp || profile.issuer, false),
         (CERTIFICATE_POLICIES, !profile.policies.is_empty(), false),
@@ -138,11 +161,21 @@ fn check_extension_list(
         .filter(|(_, present, _)| *present)
         .map(|(oid, _, critical)| (oid.to_owned(), critical))
         .collect();
-    let found: BTreeSet<(String, bool)> =
-        parsed.extensions().iter().map(|e| (e.oid.to_id_string(), e.critical)).collect();
+    let found: BTreeSet<(String, bool)> = parsed
+        .extensions()
+        .iter()
+        .map(|e| (e.oid.to_id_string(), e.critical))
+        .collect();
     ensure!(found.len() == parsed.extensions().len(), "an extension is there twice");
-    let difference: Vec<_> = found.symmetric_difference(&expected).map(|(oid, _)| oid.as_str()).collect();
-    ensure!(difference.is_empty(), "extensions or their criticality differ: {}", difference.join(" "));
+    let difference: Vec<_> = found
+        .symmetric_difference(&expected)
+        .map(|(oid, _)| oid.as_str())
+        .collect();
+    ensure!(
+        difference.is_empty(),
+        "extensions or their criticality differ: {}",
+        difference.join(" ")
+    );
     Ok(())
 }
 
@@ -156,7 +189,9 @@ fn check_extension(
     der::check(extension.value).map_err(|error| LintError(format!("extension {oid}: {error}")))?;
     let right = match (oid.as_str(), extension.parsed_extension()) {
         (AUTHORITY_KEY_IDENTIFIER, ParsedExtension::AuthorityKeyIdentifier(aki)) => {
-            aki.key_identifier.as_ref().is_some_and(|id| id.0 == issuer.certificate().key_identifier)
+            aki.key_identifier
+                .as_ref()
+                .is_some_and(|id| id.0 == issuer.certificate().key_identifier)
                 && aki.authority_cert_issuer.is_none()
                 && aki.authority_cert_serial.is_none()
         }
@@ -197,7 +232,9 @@ fn check_extension(
                 .map(|description| (description.access_method.to_id_string(), &description.access_location))
                 .collect();
             let ocsp = profile.ocsp.then_some(("1.3.6.1.5.5.7.48.1", &issuer.urls().ocsp));
-            let certificate = profile.issuer.then_some(("1.3.6.1.5.5.7.48.2", &issuer.urls().certificate));
+            let certificate = profile
+                .issuer
+                .then_some(("1.3.6.1.5.5.7.48.2", &issuer.urls().certificate));
             let expected: Vec<(&str, &String)> = ocsp.into_iter().chain(certificate).collect();
             found.len() == expected.len()
                 && found.iter().zip(&expected).all(|((method, location), (wanted, url))| {

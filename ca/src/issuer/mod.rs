@@ -17,6 +17,8 @@ mod issue;
 mod lint;
 mod prepare;
 mod resume;
+#[cfg(test)]
+mod testing;
 
 pub use authority::root_crl;
 pub use ceremony::{CeremonyError, CeremonyOptions, Made, init, issue_ocsp_responder};

@@ -23,8 +23,8 @@ use x509_cert::{
 use super::{
     certificate::Issuer,
     encode::{self, EncodeError},
-    lint::{self, LintError},
     issue::Linted,
+    lint::{self, LintError},
 };
 use crate::{
     model::{AccountId, Certificate, CertificateState, OrderId, Serial, Version},
@@ -97,9 +97,10 @@ impl PrepareError {
                 .unwrap_or_else(|| Problem::new(ErrorType::RejectedIdentifier, detail)),
             Self::NameCount(_) | Self::Dates(_) | Self::BeyondIssuer(_) => Problem::malformed(detail),
             // What the client cannot help is not explained to it.
-            Self::IssuerExpired(_) | Self::CommonName | Self::Encode(_) => {
-                Problem::new(ErrorType::ServerInternal, "the certificate cannot be issued at the moment")
-            }
+            Self::IssuerExpired(_) | Self::CommonName | Self::Encode(_) => Problem::new(
+                ErrorType::ServerInternal,
+                "the certificate cannot be issued at the moment",
+            ),
         }
     }
 }
@@ -158,7 +159,11 @@ pub fn prepare<'a>(
         order: request.order,
         profile: profile.name.clone(),
         names: contents.names.clone(),
-        subject: contents.common_name.as_ref().map(|name| format!("CN={name}")).unwrap_or_default(),
+        subject: contents
+            .common_name
+            .as_ref()
+            .map(|name| format!("CN={name}"))
+            .unwrap_or_default(),
         not_before: contents.validity.not_before,
         not_after: contents.validity.not_after,
         spki_sha256: encode::sha256(&contents.spki_der),
@@ -168,7 +173,12 @@ pub fn prepare<'a>(
         replaced_by: None,
         renew_from: None,
     };
-    Ok(Prepared { issuer, profile, contents, record })
+    Ok(Prepared {
+        issuer,
+        profile,
+        contents,
+        record,
+    })
 }
 
 fn decide(
@@ -200,14 +210,22 @@ fn check_names(issuer: &Issuer, profile: &Profile, names: &[Name]) -> Result<(),
     let mut distinct = names.to_vec();
     distinct.sort();
     distinct.dedup();
-    let wanted = if profile.names_max == 0 { 0..=0 } else { 1..=profile.names_max };
+    let wanted = if profile.names_max == 0 {
+        0..=0
+    } else {
+        1..=profile.names_max
+    };
     if !wanted.contains(&names.len()) || distinct.len() != names.len() {
         return Err(PrepareError::NameCount(profile.names_max));
     }
     let mut refusals = profile.permits(names).err().unwrap_or_default();
     let constraints = &issuer.certificate().constraints;
     refusals.extend(names.iter().filter_map(|name| constraints.permits(name).err()));
-    if refusals.is_empty() { Ok(()) } else { Err(PrepareError::Names(refusals)) }
+    if refusals.is_empty() {
+        Ok(())
+    } else {
+        Err(PrepareError::Names(refusals))
+    }
 }
 
 /// Keeps the certificate inside its issuer's validity: what was not asked for is cut to it, what
@@ -229,8 +247,11 @@ fn validity(
         }
         validity.not_before = own.not_before;
         if request.not_after.is_none() {
-            validity.not_after =
-                profile.validity.usual.last_second(own.not_before).ok_or(DatesError::Range)?;
+            validity.not_after = profile
+                .validity
+                .usual
+                .last_second(own.not_before)
+                .ok_or(DatesError::Range)?;
         }
     }
     if validity.not_after > own.not_after {
@@ -279,7 +300,11 @@ fn key_usages(profile: &Profile, kind: KeyKind) -> Result<Vec<Usage>, PrepareErr
             Usage::KeyAgreement => is_ecdsa,
         })
         .collect();
-    if fitting.is_empty() { Err(PrepareError::KeyUsage(kind)) } else { Ok(fitting) }
+    if fitting.is_empty() {
+        Err(PrepareError::KeyUsage(kind))
+    } else {
+        Ok(fitting)
+    }
 }
 
 /// Says it in rcgen's words. Everything that rcgen would make up by itself is given.
@@ -290,16 +315,24 @@ fn params(issuer: &Issuer, profile: &Profile, contents: &Contents) -> Result<Cer
     params.not_after = encode::rcgen_time!(contents.validity.not_after);
     params.distinguished_name = DistinguishedName::new();
     if let Some(name) = &contents.common_name {
-        params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String(name.clone()));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, DnValue::Utf8String(name.clone()));
     }
     params.subject_alt_names = contents.names.iter().map(san).collect::<Result<_, _>>()?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_identifier_method = KeyIdMethod::PreSpecified(encode::key_identifier(&contents.spki_der));
     params.use_authority_key_identifier_extension = true;
     params.key_usages = contents.key_usages.iter().map(|usage| purpose(*usage)).collect();
-    params.extended_key_usages = profile.extended_key_usage.iter().map(|usage| extended(*usage)).collect();
+    params.extended_key_usages = profile
+        .extended_key_usage
+        .iter()
+        .map(|usage| extended(*usage))
+        .collect();
     if profile.crl {
-        params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![issuer.urls().crl.clone()] }];
+        params.crl_distribution_points = vec![CrlDistributionPoint {
+            uris: vec![issuer.urls().crl.clone()],
+        }];
     }
     params.custom_extensions = custom_extensions(issuer, profile, contents)?;
     Ok(params)
@@ -352,7 +385,10 @@ fn custom_extensions(
         let policies = profile
             .policies
             .iter()
-            .map(|oid| PolicyInformation { policy_identifier: *oid, policy_qualifiers: None })
+            .map(|oid| PolicyInformation {
+                policy_identifier: *oid,
+                policy_qualifiers: None,
+            })
             .collect();
         let content = CertificatePolicies(policies).to_der()?;
         extensions.push(CustomExtension::from_oid_content(CERTIFICATE_POLICIES, content));
@@ -385,8 +421,8 @@ fn authority_info_access(ocsp: Option<&str>, certificate: Option<&str>) -> Resul
 
 /// Makes the authorityInfoAccess of a CA certificate, which names only its issuer's certificate.
 pub(super) fn issuer_access(certificate_url: &str) -> Result<CustomExtension, EncodeError> {
-    let content = authority_info_access(None, Some(certificate_url))?
-        .ok_or_else(|| EncodeError("no issuer URL".to_owned()))?;
+    let content =
+        authority_info_access(None, Some(certificate_url))?.ok_or_else(|| EncodeError("no issuer URL".to_owned()))?;
     Ok(CustomExtension::from_oid_content(AUTHORITY_INFO_ACCESS, content))
 }
 

@@ -61,7 +61,10 @@ pub async fn resume(store: &dyn Store, issuers: &[Issuer], now: Timestamp) -> Re
     let mut resumed = Resumed::default();
     loop {
         let intended = store.certificates_intended(resumed.left.len() + PAGE).await?;
-        let open: Vec<_> = intended.into_iter().filter(|c| !resumed.left.contains(&c.serial)).collect();
+        let open: Vec<_> = intended
+            .into_iter()
+            .filter(|c| !resumed.left.contains(&c.serial))
+            .collect();
         if open.is_empty() {
             return Ok(resumed);
         }
@@ -110,7 +113,10 @@ fn decide(certificate: &Certificate, issuer: Option<&Issuer>, order: Option<&Ord
         return Decision::Leave;
     }
     let waits = order.is_some_and(|order| {
-        order.progress == Progress::Processing { certificate: certificate.serial }
+        order.progress
+            == Progress::Processing {
+                certificate: certificate.serial,
+            }
     });
     if !waits {
         return Decision::Void("nobody waits for it any more");
@@ -132,12 +138,16 @@ fn is_meant_for(tbs: &[u8], issuer: &Issuer) -> bool {
     let Ok(([], parsed)) = TbsCertificate::from_der(tbs) else {
         return false;
     };
-    let names_key = parsed.extensions().iter().any(|extension| match extension.parsed_extension() {
-        x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(aki) => {
-            aki.key_identifier.as_ref().is_some_and(|id| id.0 == issuer.certificate().key_identifier)
-        }
-        _ => false,
-    });
+    let names_key = parsed
+        .extensions()
+        .iter()
+        .any(|extension| match extension.parsed_extension() {
+            x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(aki) => aki
+                .key_identifier
+                .as_ref()
+                .is_some_and(|id| id.0 == issuer.certificate().key_identifier),
+            _ => false,
+        });
     names_key
         && parsed.issuer.as_raw() == issuer.certificate().subject_der
         && encode::read_algorithm(&parsed.signature) == Some(issuer.signer().algorithm())
@@ -177,7 +187,9 @@ fn void(mut certificate: Certificate, order: Option<Order>, why: &str, now: Time
     let mut batch = Batch::new(event).with(Change::Certificate(certificate));
     if let Some(mut order) = order.filter(|order| order.progress == Progress::Processing { certificate: serial }) {
         let detail = format!("issuing was interrupted, and the certificate was given up: {why}");
-        order.progress = Progress::Invalid { error: Problem::new(ErrorType::ServerInternal, detail) };
+        order.progress = Progress::Invalid {
+            error: Problem::new(ErrorType::ServerInternal, detail),
+        };
         batch.record(AuditEvent {
             at: now,
             actor: system(),

@@ -41,10 +41,18 @@ impl RawKeys {
             return Err(KeysError::Sizes);
         }
         let Some(kinds) = &self.kinds else {
-            return Ok(KeyPolicy { rsa_bits: Some(low..=high), ..KeyPolicy::default() });
+            return Ok(KeyPolicy {
+                rsa_bits: Some(low..=high),
+                ..KeyPolicy::default()
+            });
         };
-        let mut policy =
-            KeyPolicy { ecdsa_p256: false, ecdsa_p384: false, ed25519: false, rsa_bits: None, ..KeyPolicy::default() };
+        let mut policy = KeyPolicy {
+            ecdsa_p256: false,
+            ecdsa_p384: false,
+            ed25519: false,
+            rsa_bits: None,
+            ..KeyPolicy::default()
+        };
         for kind in kinds {
             match kind.as_str() {
                 "ecdsa-p256" => policy.ecdsa_p256 = true,
@@ -54,7 +62,11 @@ impl RawKeys {
                 other => return Err(KeysError::Kind(other.to_owned())),
             }
         }
-        if kinds.is_empty() { Err(KeysError::Empty) } else { Ok(policy) }
+        if kinds.is_empty() {
+            Err(KeysError::Empty)
+        } else {
+            Ok(policy)
+        }
     }
 }
 
@@ -69,18 +81,30 @@ mod tests {
 
     #[test]
     fn what_is_written_narrows_the_kinds() {
-        let raw = RawKeys { kinds: Some(vec!["rsa".into()]), rsa_bits_min: Some(3072), rsa_bits_max: None };
+        let raw = RawKeys {
+            kinds: Some(vec!["rsa".into()]),
+            rsa_bits_min: Some(3072),
+            rsa_bits_max: None,
+        };
         let policy = raw.check().unwrap();
         assert!(!policy.ecdsa_p256 && !policy.ecdsa_p384 && !policy.ed25519);
         assert_eq!(policy.rsa_bits, Some(3072..=8192));
         let kinds = |kinds: &[&str]| {
             let kinds = Some(kinds.iter().map(|k| (*k).to_owned()).collect());
-            RawKeys { kinds, ..RawKeys::default() }.check()
+            RawKeys {
+                kinds,
+                ..RawKeys::default()
+            }
+            .check()
         };
         assert_eq!(kinds(&[]), Err(KeysError::Empty));
         assert_eq!(kinds(&["dsa"]), Err(KeysError::Kind("dsa".into())));
         for (low, high) in [(1024, 4096), (4096, 2048), (2048, 16384)] {
-            let raw = RawKeys { kinds: None, rsa_bits_min: Some(low), rsa_bits_max: Some(high) };
+            let raw = RawKeys {
+                kinds: None,
+                rsa_bits_min: Some(low),
+                rsa_bits_max: Some(high),
+            };
             assert_eq!(raw.check(), Err(KeysError::Sizes), "{low} {high}");
         }
     }

@@ -13,7 +13,9 @@ use x509_parser::extensions::{GeneralName, NameConstraints as ParsedConstraints}
 
 /// Text that names no pattern or network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no name pattern: write example.org, .example.org (with all below), *.example.org (only below), 10.0.0.0/8 or *")]
+#[error(
+    "{0:?} is no name pattern: write example.org, .example.org (with all below), *.example.org (only below), 10.0.0.0/8 or *"
+)]
 pub struct PatternError(pub String);
 
 /// A range of addresses, such as `10.0.0.0/8` or `fd00::/8`.
@@ -25,9 +27,15 @@ pub struct Network {
 
 impl Network {
     /// All of IPv4.
-    pub const ALL_V4: Self = Self { address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), prefix: 0 };
+    pub const ALL_V4: Self = Self {
+        address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        prefix: 0,
+    };
     /// All of IPv6.
-    pub const ALL_V6: Self = Self { address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), prefix: 0 };
+    pub const ALL_V6: Self = Self {
+        address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        prefix: 0,
+    };
 
     /// Tells whether an address of the same family lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -71,7 +79,10 @@ impl Network {
         };
         let prefix = mask.leading_ones();
         let is_whole = mask == u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-        is_whole.then_some(Self { address, prefix: prefix as u8 })
+        is_whole.then_some(Self {
+            address,
+            prefix: prefix as u8,
+        })
     }
 }
 
@@ -175,7 +186,9 @@ impl Pattern {
 }
 
 fn is_below(name: &DnsName, base: &DnsName) -> bool {
-    name.as_str().strip_suffix(base.as_str()).is_some_and(|front| front.ends_with('.'))
+    name.as_str()
+        .strip_suffix(base.as_str())
+        .is_some_and(|front| front.ends_with('.'))
 }
 
 /// Lists of names: what is denied is refused, and what is not allowed too. An empty list of the
@@ -193,7 +206,10 @@ impl NameRules {
     /// [`PatternError`] names the first entry that cannot be read.
     pub fn parse(allow: &[String], deny: &[String]) -> Result<Self, PatternError> {
         let read = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
-        Ok(Self { allow: read(allow)?, deny: read(deny)? })
+        Ok(Self {
+            allow: read(allow)?,
+            deny: read(deny)?,
+        })
     }
 
     /// Judges one name.
@@ -255,7 +271,10 @@ impl NameConstraints {
                 Some(rest) => (true, rest),
                 None => (false, text.as_str()),
             };
-            match (rest.parse::<Pattern>().map_err(|_| PatternError(text.clone()))?, excluded) {
+            match (
+                rest.parse::<Pattern>().map_err(|_| PatternError(text.clone()))?,
+                excluded,
+            ) {
                 (Pattern::Exact(name) | Pattern::Tree(name), true) => constraints.excluded_dns.push(name.to_string()),
                 (Pattern::Exact(name) | Pattern::Tree(name), false) => constraints.permitted_dns.push(name.to_string()),
                 (Pattern::Addresses(network), true) => constraints.excluded_ip.push(network),
@@ -264,7 +283,10 @@ impl NameConstraints {
                 (Pattern::Any | Pattern::Below(_), _) => return Err(PatternError(text.clone())),
             }
         }
-        let (names, addresses) = (!constraints.permitted_dns.is_empty(), !constraints.permitted_ip.is_empty());
+        let (names, addresses) = (
+            !constraints.permitted_dns.is_empty(),
+            !constraints.permitted_ip.is_empty(),
+        );
         if names && !addresses {
             constraints.excluded_ip = vec![Network::ALL_V4, Network::ALL_V6];
         }
@@ -281,10 +303,18 @@ impl NameConstraints {
     pub fn from_extension(extension: &ParsedConstraints<'_>) -> Result<Self, UnsupportedConstraint> {
         let mut constraints = Self::default();
         for subtree in extension.permitted_subtrees.iter().flatten() {
-            add_subtree(&subtree.base, &mut constraints.permitted_dns, &mut constraints.permitted_ip)?;
+            add_subtree(
+                &subtree.base,
+                &mut constraints.permitted_dns,
+                &mut constraints.permitted_ip,
+            )?;
         }
         for subtree in extension.excluded_subtrees.iter().flatten() {
-            add_subtree(&subtree.base, &mut constraints.excluded_dns, &mut constraints.excluded_ip)?;
+            add_subtree(
+                &subtree.base,
+                &mut constraints.excluded_dns,
+                &mut constraints.excluded_ip,
+            )?;
         }
         Ok(constraints)
     }
@@ -308,7 +338,10 @@ impl NameConstraints {
             Name::Wildcard(base) => {
                 // A wildcard is excluded as soon as one of the names that it stands for is.
                 let excluded = |text: &String| {
-                    is_within(base, text) || text.parse::<DnsName>().is_ok_and(|own| own.parent().as_ref() == Some(base))
+                    is_within(base, text)
+                        || text
+                            .parse::<DnsName>()
+                            .is_ok_and(|own| own.parent().as_ref() == Some(base))
                 };
                 !self.excluded_dns.iter().any(excluded)
                     && (self.permitted_dns.is_empty() || self.permitted_dns.iter().any(|text| is_within(base, text)))
@@ -319,12 +352,24 @@ impl NameConstraints {
                     && (self.permitted_ip.is_empty() || self.permitted_ip.iter().any(within))
             }
         };
-        if inside { Ok(()) } else { Err(rejected(name, "the issuing CA's name constraints do not permit this name")) }
+        if inside {
+            Ok(())
+        } else {
+            Err(rejected(
+                name,
+                "the issuing CA's name constraints do not permit this name",
+            ))
+        }
     }
 }
 
 fn is_within(name: &DnsName, base: &str) -> bool {
-    base.is_empty() || name.as_str() == base || name.as_str().strip_suffix(base).is_some_and(|front| front.ends_with('.'))
+    base.is_empty()
+        || name.as_str() == base
+        || name
+            .as_str()
+            .strip_suffix(base)
+            .is_some_and(|front| front.ends_with('.'))
 }
 
 fn add_subtree(
@@ -348,7 +393,9 @@ mod tests {
     use super::*;
 
     fn name(text: &str) -> Name {
-        Name::from_ip_value(text).or_else(|_| Name::from_dns_value(text)).unwrap()
+        Name::from_ip_value(text)
+            .or_else(|_| Name::from_dns_value(text))
+            .unwrap()
     }
 
     fn list(texts: &[&str]) -> Vec<String> {
@@ -358,9 +405,21 @@ mod tests {
     #[test]
     fn patterns_hold_what_they_say() {
         let cases: [(&str, &[&str], &[&str]); 6] = [
-            ("example.org", &["example.org"], &["a.example.org", "*.example.org", "xexample.org"]),
-            (".example.org", &["example.org", "a.b.example.org", "*.example.org"], &["xexample.org", "org", "*.org"]),
-            ("*.example.org", &["a.example.org", "*.example.org", "*.a.example.org"], &["example.org", "*.org"]),
+            (
+                "example.org",
+                &["example.org"],
+                &["a.example.org", "*.example.org", "xexample.org"],
+            ),
+            (
+                ".example.org",
+                &["example.org", "a.b.example.org", "*.example.org"],
+                &["xexample.org", "org", "*.org"],
+            ),
+            (
+                "*.example.org",
+                &["a.example.org", "*.example.org", "*.a.example.org"],
+                &["example.org", "*.org"],
+            ),
             ("10.0.0.0/8", &["10.1.2.3"], &["11.0.0.1", "a.example", "::a00:1"]),
             ("fd00::/8", &["fd12::1"], &["fe80::1", "10.0.0.1"]),
             ("*", &["localhost", "*.x", "::1"], &[]),
@@ -387,17 +446,38 @@ mod tests {
     #[test]
     fn a_denied_name_is_not_reached_by_a_wildcard() {
         let rules = NameRules::parse(&[], &list(&["secret.example.org", "*.deny.org", "10.0.0.1"])).unwrap();
-        for text in ["secret.example.org", "*.example.org", "a.deny.org", "*.deny.org", "10.0.0.1"] {
+        for text in [
+            "secret.example.org",
+            "*.example.org",
+            "a.deny.org",
+            "*.deny.org",
+            "10.0.0.1",
+        ] {
             assert!(rules.permits(&name(text)).is_err(), "{text}");
         }
-        for text in ["example.org", "a.example.org", "deny.org", "*.a.example.org", "10.0.0.2"] {
+        for text in [
+            "example.org",
+            "a.example.org",
+            "deny.org",
+            "*.a.example.org",
+            "10.0.0.2",
+        ] {
             assert!(rules.permits(&name(text)).is_ok(), "{text}");
         }
     }
 
     #[test]
     fn patterns_that_mean_nothing_are_refused() {
-        for text in ["", ".", "*.", "a b", "10.1.2.3/8", "10.0.0.0/33", "*.10.0.0.1", "b\u{fc}cher.example"] {
+        for text in [
+            "",
+            ".",
+            "*.",
+            "a b",
+            "10.1.2.3/8",
+            "10.0.0.0/33",
+            "*.10.0.0.1",
+            "b\u{fc}cher.example",
+        ] {
             assert!(text.parse::<Pattern>().is_err(), "{text}");
         }
     }
@@ -408,7 +488,15 @@ mod tests {
         for text in ["corp", "a.corp", "*.a.corp", "10.1.1.1"] {
             assert!(constraints.permits(&name(text)).is_ok(), "{text}");
         }
-        for text in ["hr.corp", "x.hr.corp", "*.corp", "acorp", "example.org", "11.0.0.1", "::1"] {
+        for text in [
+            "hr.corp",
+            "x.hr.corp",
+            "*.corp",
+            "acorp",
+            "example.org",
+            "11.0.0.1",
+            "::1",
+        ] {
             assert!(constraints.permits(&name(text)).is_err(), "{text}");
         }
     }

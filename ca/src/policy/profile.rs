@@ -223,7 +223,11 @@ impl CalendarSpan {
         let refused = || ProfileError::Span(text.to_owned());
         let span: Span = text.parse().map_err(|_| refused())?;
         let fine = span.get_milliseconds() != 0 || span.get_microseconds() != 0 || span.get_nanoseconds() != 0;
-        if fine || !span.is_positive() { Err(refused()) } else { Ok(Self(span)) }
+        if fine || !span.is_positive() {
+            Err(refused())
+        } else {
+            Ok(Self(span))
+        }
     }
 
     /// Returns the last second of something that starts at a moment and lasts this long.
@@ -276,7 +280,10 @@ impl ValidityRule {
         };
         let Some(last) = not_after else {
             let not_after = self.usual.last_second(first).ok_or(DatesError::Range)?;
-            return Ok(Validity { not_before: first, not_after });
+            return Ok(Validity {
+                not_before: first,
+                not_after,
+            });
         };
         if last <= first || last <= now {
             return Err(DatesError::NotAfter);
@@ -285,7 +292,10 @@ impl ValidityRule {
         if last > longest {
             return Err(DatesError::TooLong(longest));
         }
-        Ok(Validity { not_before: first, not_after: last })
+        Ok(Validity {
+            not_before: first,
+            not_after: last,
+        })
     }
 
     /// Returns the first second where the order leaves it open: now and a bit back. Where an asked
@@ -356,7 +366,10 @@ impl RawProfile {
     /// The first thing that cannot be meant.
     pub fn check(&self, name: &str) -> Result<Profile, ProfileError> {
         check_name(name)?;
-        let identifiers = self.identifiers.clone().unwrap_or_else(|| vec!["dns".into(), "ip".into()]);
+        let identifiers = self
+            .identifiers
+            .clone()
+            .unwrap_or_else(|| vec!["dns".into(), "ip".into()]);
         let identifiers = checked_list("identifiers", &identifiers, |kind| match kind {
             "dns" | "ip" => Ok(kind.to_owned()),
             other => Err(ProfileError::Identifier(other.to_owned())),
@@ -406,7 +419,12 @@ impl RawProfile {
             return Err(ProfileError::LongestTooShort);
         }
         let backdate = backdate(self.backdate.as_deref().unwrap_or(DEFAULT_BACKDATE))?;
-        Ok(ValidityRule { usual, longest, backdate, dates: self.dates.unwrap_or(true) })
+        Ok(ValidityRule {
+            usual,
+            longest,
+            backdate,
+            dates: self.dates.unwrap_or(true),
+        })
     }
 
     fn checked_policies(&self) -> Result<Vec<ObjectIdentifier>, ProfileError> {
@@ -422,7 +440,9 @@ impl RawProfile {
 fn check_name(name: &str) -> Result<(), ProfileError> {
     const LENGTH_MAX: usize = 64;
     let fits = (1..=LENGTH_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     if !fits {
         return Err(ProfileError::Name);
     }
@@ -445,7 +465,11 @@ fn checked_list<T: PartialEq>(
         }
         list.push(item);
     }
-    if list.is_empty() { Err(ProfileError::Empty(what)) } else { Ok(list) }
+    if list.is_empty() {
+        Err(ProfileError::Empty(what))
+    } else {
+        Ok(list)
+    }
 }
 
 fn extended_usage(text: &str) -> Result<ExtendedUsage, ProfileError> {
@@ -598,7 +622,9 @@ impl Profiles {
 
     /// Returns the profile of orders that name none.
     pub fn default_profile(&self) -> &Profile {
-        self.profiles.get(Self::DEFAULT).expect("invariant: `check` puts the default profile in")
+        self.profiles
+            .get(Self::DEFAULT)
+            .expect("invariant: `check` puts the default profile in")
     }
 
     /// Lists them, the default one first.
@@ -617,10 +643,22 @@ fn built_in() -> BTreeMap<String, RawProfile> {
     };
     let both: &[&str] = &["serverAuth", "clientAuth"];
     BTreeMap::from([
-        (Profiles::DEFAULT.to_owned(), profile("TLS servers and clients, 90 days", "90d", both)),
-        ("server".to_owned(), profile("TLS servers, 90 days", "90d", &["serverAuth"])),
-        ("client".to_owned(), profile("TLS clients, 90 days", "90d", &["clientAuth"])),
-        ("shortlived".to_owned(), profile("TLS servers and clients, 6 days", "6d", both)),
+        (
+            Profiles::DEFAULT.to_owned(),
+            profile("TLS servers and clients, 90 days", "90d", both),
+        ),
+        (
+            "server".to_owned(),
+            profile("TLS servers, 90 days", "90d", &["serverAuth"]),
+        ),
+        (
+            "client".to_owned(),
+            profile("TLS clients, 90 days", "90d", &["clientAuth"]),
+        ),
+        (
+            "shortlived".to_owned(),
+            profile("TLS servers and clients, 6 days", "6d", both),
+        ),
     ])
 }
 
@@ -677,12 +715,20 @@ mod tests {
 
         let day = |day: &str| Some(at(&format!("2026-06-{day}Z")));
         let cases = [
-            (day("01T12:00:00"), day("20T00:00:00"), Ok(("01T12:00:00", "20T00:00:00"))),
+            (
+                day("01T12:00:00"),
+                day("20T00:00:00"),
+                Ok(("01T12:00:00", "20T00:00:00")),
+            ),
             (day("02T00:00:00"), None, Ok(("02T00:00:00", "11T23:59:59"))),
             (None, day("05T00:00:00"), Ok(("01T11:00:00", "05T00:00:00"))),
             // The longest time from now on gives up the hour back.
             (None, day("21T11:59:59"), Ok(("01T12:00:00", "21T11:59:59"))),
-            (None, day("21T12:00:00"), Err(DatesError::TooLong(at("2026-06-21T11:59:59Z")))),
+            (
+                None,
+                day("21T12:00:00"),
+                Err(DatesError::TooLong(at("2026-06-21T11:59:59Z"))),
+            ),
             (day("04T00:00:00"), None, Err(DatesError::NotBefore)),
             (None, day("01T12:00:00"), Err(DatesError::NotAfter)),
             (day("02T00:00:00"), day("01T23:00:00"), Err(DatesError::NotAfter)),
@@ -708,8 +754,14 @@ mod tests {
             ("backdate = '25h'", ProfileError::Backdate),
             ("backdate = '-1h'", ProfileError::Backdate),
             ("extended_key_usage = []", ProfileError::Empty("extended_key_usage")),
-            ("extended_key_usage = ['OCSPSigning']", ProfileError::ExtendedUsage("OCSPSigning".into())),
-            ("extended_key_usage = ['serverAuth', 'serverAuth']", ProfileError::Repeated("extended_key_usage")),
+            (
+                "extended_key_usage = ['OCSPSigning']",
+                ProfileError::ExtendedUsage("OCSPSigning".into()),
+            ),
+            (
+                "extended_key_usage = ['serverAuth', 'serverAuth']",
+                ProfileError::Repeated("extended_key_usage"),
+            ),
             ("key_usage = ['keyCertSign']", ProfileError::Usage("keyCertSign".into())),
             ("identifiers = ['email']", ProfileError::Identifier("email".into())),
             ("names_max = 0", ProfileError::NamesMax),
@@ -735,15 +787,25 @@ mod tests {
         let profiles = Profiles::check(&BTreeMap::new()).unwrap();
         let names: Vec<_> = profiles.iter().map(|profile| profile.name.as_str()).collect();
         assert_eq!(names, ["default", "client", "server", "shortlived"]);
-        assert!(profiles.iter().all(|profile| profile.crl && profile.ocsp && profile.issuer));
+        assert!(
+            profiles
+                .iter()
+                .all(|profile| profile.crl && profile.ocsp && profile.issuer)
+        );
 
         let raw: RawProfile = toml::from_str("validity = '1y'\nwildcard = false\nidentifiers = ['dns']").unwrap();
         let profiles = Profiles::check(&BTreeMap::from([("default".to_owned(), raw)])).unwrap();
         let profile = profiles.default_profile();
         assert_eq!(profile.validity.usual, CalendarSpan::parse("1y").unwrap());
-        let name = |text: &str| Name::from_ip_value(text).or_else(|_| Name::from_dns_value(text)).unwrap();
+        let name = |text: &str| {
+            Name::from_ip_value(text)
+                .or_else(|_| Name::from_dns_value(text))
+                .unwrap()
+        };
         assert!(profile.permits(&[name("a.example")]).is_ok());
-        let refusals = profile.permits(&[name("a.example"), name("*.a.example"), name("10.0.0.1")]).unwrap_err();
+        let refusals = profile
+            .permits(&[name("a.example"), name("*.a.example"), name("10.0.0.1")])
+            .unwrap_err();
         assert_eq!(refusals.len(), 2);
         assert!(profiles.get(Profile::OCSP_RESPONDER).is_none());
     }

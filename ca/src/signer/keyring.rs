@@ -35,7 +35,10 @@ impl Passphrase {
         let text = Zeroizing::new(fs::read_to_string(path)?);
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() || line.len() > Self::LENGTH_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the first line must be the passphrase"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the first line must be the passphrase",
+            ));
         }
         Ok(Self::new(line.to_owned()))
     }
@@ -88,7 +91,10 @@ pub struct Keyring {
 impl Keyring {
     /// Names the folder; it need not be there until a key is stored.
     pub fn new(folder: impl Into<PathBuf>, passphrase: Option<Passphrase>) -> Self {
-        Self { folder: folder.into(), passphrase }
+        Self {
+            folder: folder.into(),
+            passphrase,
+        }
     }
 
     /// Returns the file of an issuer's key.
@@ -107,14 +113,16 @@ impl Keyring {
     /// When the file is missing, readable for others, or does not open.
     pub fn load(&self, issuer: &IssuerId) -> Result<SharedSigner, KeyringError> {
         let path = self.path(issuer);
-        let file = |source| KeyringError::File { path: path.clone(), source };
+        let file = |source| KeyringError::File {
+            path: path.clone(),
+            source,
+        };
         let mode = fs::metadata(&path).map_err(file)?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(KeyringError::Exposed(path));
         }
         let text = Zeroizing::new(fs::read_to_string(&path).map_err(file)?);
-        let signer =
-            PrivateKey::from_pem(&text, self.passphrase.as_ref()).and_then(|key| SoftwareSigner::new(&key));
+        let signer = PrivateKey::from_pem(&text, self.passphrase.as_ref()).and_then(|key| SoftwareSigner::new(&key));
         match signer {
             Ok(signer) => Ok(Arc::new(signer)),
             Err(source) => Err(KeyringError::Material { path, source }),
@@ -129,9 +137,19 @@ impl Keyring {
         let path = self.path(issuer);
         let text = key
             .to_pem(self.passphrase.as_ref())
-            .map_err(|source| KeyringError::Material { path: path.clone(), source })?;
-        let file = |source| KeyringError::File { path: path.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(file)?;
+            .map_err(|source| KeyringError::Material {
+                path: path.clone(),
+                source,
+            })?;
+        let file = |source| KeyringError::File {
+            path: path.clone(),
+            source,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(file)?;
         let draft = self.folder.join(format!(".{issuer}.pem.new"));
         let written = write_private(&draft, text.as_bytes());
         // A link fails where a rename would overwrite.
@@ -140,13 +158,20 @@ impl Keyring {
         match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(KeyringError::Exists(path)),
             Err(error) => Err(file(error)),
-            Ok(()) => removed.and_then(|()| fs::File::open(&self.folder)?.sync_all()).map_err(file),
+            Ok(()) => removed
+                .and_then(|()| fs::File::open(&self.folder)?.sync_all())
+                .map_err(file),
         }
     }
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     // A draft that was left over keeps its old mode.
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
@@ -172,7 +197,10 @@ mod tests {
         assert_eq!(mode(&ring.folder), 0o700);
         assert_eq!(fs::read_dir(&ring.folder).unwrap().count(), 1, "no draft is left");
         let signer = ring.load(&id).unwrap();
-        assert_eq!(signer.spki_der(), super::super::Signer::spki_der(&SoftwareSigner::new(&key).unwrap()));
+        assert_eq!(
+            signer.spki_der(),
+            super::super::Signer::spki_der(&SoftwareSigner::new(&key).unwrap())
+        );
 
         let other = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
         assert!(matches!(ring.store(&id, &other), Err(KeyringError::Exists(_))));
@@ -187,9 +215,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let id: IssuerId = "issuing-1".parse().unwrap();
         let locked = Keyring::new(folder.path(), Some(Passphrase::new("secret".into())));
-        locked.store(&id, &PrivateKey::generate(KeyKind::Ed25519).unwrap()).unwrap();
+        locked
+            .store(&id, &PrivateKey::generate(KeyKind::Ed25519).unwrap())
+            .unwrap();
         let error = Keyring::new(folder.path(), None).load(&id).err().unwrap().to_string();
-        assert!(error.contains("issuing-1.pem") && error.contains("passphrase"), "{error}");
+        assert!(
+            error.contains("issuing-1.pem") && error.contains("passphrase"),
+            "{error}"
+        );
         let wrong = Keyring::new(folder.path(), Some(Passphrase::new("other".into()))).load(&id);
         assert!(wrong.err().unwrap().to_string().contains("does not open"));
         assert!(locked.load(&id).is_ok());

@@ -5,8 +5,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-        KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
+        RSA_PKCS1_SHA256, RsaKeyPair,
     },
 };
 use const_oid::db::{rfc5912, rfc8410};
@@ -89,8 +89,9 @@ impl PrivateKey {
                 let encrypted =
                     EncryptedPrivateKeyInfo::from_der(document.as_bytes()).map_err(|_| KeyMaterialError::Form)?;
                 // A wrong passphrase shows as bad padding, or as bytes that are no key.
-                let plain =
-                    encrypted.decrypt(passphrase.expose()).map_err(|_| KeyMaterialError::PassphraseWrong)?;
+                let plain = encrypted
+                    .decrypt(passphrase.expose())
+                    .map_err(|_| KeyMaterialError::PassphraseWrong)?;
                 PrivateKeyInfo::from_der(plain.as_bytes()).map_err(|_| KeyMaterialError::PassphraseWrong)?;
                 plain.to_bytes()
             }
@@ -119,8 +120,14 @@ impl PrivateKey {
                     .map_err(|e| failed(e.to_string()))?
             }
         };
-        let label = if passphrase.is_some() { LABEL_ENCRYPTED } else { LABEL_PLAIN };
-        document.to_pem(label, der::pem::LineEnding::LF).map_err(|e| failed(e.to_string()))
+        let label = if passphrase.is_some() {
+            LABEL_ENCRYPTED
+        } else {
+            LABEL_PLAIN
+        };
+        document
+            .to_pem(label, der::pem::LineEnding::LF)
+            .map_err(|e| failed(e.to_string()))
     }
 }
 
@@ -165,7 +172,9 @@ enum Key {
 
 impl std::fmt::Debug for SoftwareSigner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SoftwareSigner").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("SoftwareSigner")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,8 +188,7 @@ impl SoftwareSigner {
         let info = PrivateKeyInfo::from_der(&key.pkcs8).map_err(|_| unsupported.clone())?;
         match info.algorithm.oid {
             rfc5912::ID_EC_PUBLIC_KEY => {
-                let curve: ObjectIdentifier =
-                    info.algorithm.parameters_oid().map_err(|_| unsupported.clone())?;
+                let curve: ObjectIdentifier = info.algorithm.parameters_oid().map_err(|_| unsupported.clone())?;
                 ecdsa(&key.pkcs8, curve)
             }
             rfc8410::ID_ED_25519 => ed25519(info.private_key),
@@ -198,8 +206,15 @@ fn ecdsa(pkcs8: &[u8], curve: ObjectIdentifier) -> Option<SoftwareSigner> {
         _ => return None,
     };
     let key = EcdsaKeyPair::from_pkcs8(signing, pkcs8).ok()?;
-    let spki_der = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).ok()?.as_ref().to_vec();
-    Some(SoftwareSigner { key: Key::Ecdsa(key), algorithm, spki_der })
+    let spki_der = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key())
+        .ok()?
+        .as_ref()
+        .to_vec();
+    Some(SoftwareSigner {
+        key: Key::Ecdsa(key),
+        algorithm,
+        spki_der,
+    })
 }
 
 fn ed25519(private_key: &[u8]) -> Option<SoftwareSigner> {
@@ -207,13 +222,24 @@ fn ed25519(private_key: &[u8]) -> Option<SoftwareSigner> {
     let seed: &[u8; 32] = private_key.strip_prefix(&[4, 0x20])?.try_into().ok()?;
     let key = ed25519_dalek::SigningKey::from_bytes(seed);
     let spki_der = [&ED25519_SPKI_HEAD[..], key.verifying_key().as_bytes()].concat();
-    Some(SoftwareSigner { key: Key::Ed25519(key), algorithm: SignatureAlgorithm::Ed25519, spki_der })
+    Some(SoftwareSigner {
+        key: Key::Ed25519(key),
+        algorithm: SignatureAlgorithm::Ed25519,
+        spki_der,
+    })
 }
 
 fn rsa(pkcs8: &[u8]) -> Option<SoftwareSigner> {
     let key = RsaKeyPair::from_pkcs8(pkcs8).ok()?;
-    let spki_der = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).ok()?.as_ref().to_vec();
-    Some(SoftwareSigner { key: Key::Rsa(key), algorithm: SignatureAlgorithm::RsaSha256, spki_der })
+    let spki_der = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key())
+        .ok()?
+        .as_ref()
+        .to_vec();
+    Some(SoftwareSigner {
+        key: Key::Rsa(key),
+        algorithm: SignatureAlgorithm::RsaSha256,
+        spki_der,
+    })
 }
 
 impl Signer for SoftwareSigner {
@@ -228,13 +254,16 @@ impl Signer for SoftwareSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let failed = |_| SignError("the cryptographic library refused".to_owned());
         match &self.key {
-            Key::Ecdsa(key) => {
-                Ok(key.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec())
-            }
+            Key::Ecdsa(key) => Ok(key
+                .sign(&SystemRandom::new(), message)
+                .map_err(failed)?
+                .as_ref()
+                .to_vec()),
             Key::Ed25519(key) => Ok(key.sign(message).to_bytes().to_vec()),
             Key::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(failed)?;
+                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
         }
@@ -248,15 +277,23 @@ mod tests {
 
     #[test]
     fn every_kind_signs_what_verifies_and_nothing_else() {
-        for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Ed25519, KeyKind::Rsa(2048)] {
+        for kind in [
+            KeyKind::EcdsaP256,
+            KeyKind::EcdsaP384,
+            KeyKind::Ed25519,
+            KeyKind::Rsa(2048),
+        ] {
             let key = PrivateKey::generate(kind).unwrap();
             let read = PrivateKey::from_pem(&key.to_pem(None).unwrap(), None).unwrap();
             let signer = SoftwareSigner::new(&read).unwrap();
-            assert_eq!(signer.spki_der(), SoftwareSigner::new(&key).unwrap().spki_der(), "{kind}");
+            assert_eq!(
+                signer.spki_der(),
+                SoftwareSigner::new(&key).unwrap().spki_der(),
+                "{kind}"
+            );
             let signature = signer.sign(b"message").unwrap();
-            let good = |message: &[u8], signature: &[u8]| {
-                verify(signer.algorithm(), signer.spki_der(), message, signature)
-            };
+            let good =
+                |message: &[u8], signature: &[u8]| verify(signer.algorithm(), signer.spki_der(), message, signature);
             assert!(good(b"message", &signature), "{kind}");
             assert!(!good(b"massage", &signature), "{kind}");
             assert!(!good(b"message", &signature[1..]), "{kind}");
@@ -270,9 +307,15 @@ mod tests {
         let right = Passphrase::new("correct horse".to_owned());
         let pem = key.to_pem(Some(&right)).unwrap();
         assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-        assert_eq!(PrivateKey::from_pem(&pem, None).unwrap_err(), KeyMaterialError::PassphraseMissing);
+        assert_eq!(
+            PrivateKey::from_pem(&pem, None).unwrap_err(),
+            KeyMaterialError::PassphraseMissing
+        );
         let wrong = Passphrase::new("battery staple".to_owned());
-        assert_eq!(PrivateKey::from_pem(&pem, Some(&wrong)).unwrap_err(), KeyMaterialError::PassphraseWrong);
+        assert_eq!(
+            PrivateKey::from_pem(&pem, Some(&wrong)).unwrap_err(),
+            KeyMaterialError::PassphraseWrong
+        );
         assert_eq!(PrivateKey::from_pem(&pem, Some(&right)).unwrap().pkcs8, key.pkcs8);
     }
 

@@ -148,8 +148,7 @@ fn check_universal(element: Element<'_>) -> Result<(), DerError> {
     // Tag 0 is the end marker of BER; a primitive SEQUENCE or SET and a constructed anything else do
     // not exist; and no structure here holds object descriptors, reals and their like, which
     // `x509-parser` would take for an object identifier in some places.
-    let is_used =
-        matches!(number, BOOLEAN..=OBJECT_IDENTIFIER | ENUMERATED | UTF8_STRING | 0x12..=0x1e);
+    let is_used = matches!(number, BOOLEAN..=OBJECT_IDENTIFIER | ENUMERATED | UTF8_STRING | 0x12..=0x1e);
     if !is_used || element.tag & CONSTRUCTED != 0 {
         return Err(DerError::Tag);
     }
