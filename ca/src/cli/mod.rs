@@ -75,6 +75,8 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Writes a consistent copy of the store to a new file
     Backup(operate::BackupArgs),
+    /// Puts a backup in the place of a store that is gone; the daemon must not run
+    Restore(operate::BackupArgs),
     /// Checks and shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -156,6 +158,7 @@ fn dispatch(cli: Cli) -> CliResult {
         Command::Orders(command) => block_on(operate::orders(&common, command)),
         Command::Crl(command) => block_on(operate::crl(&common, command)),
         Command::Audit(command) => block_on(audit::run(&common, command)),
+        Command::Restore(args) => operate::restore(&common, &args),
         Command::Backup(args) => block_on(operate::backup(&common, args)),
         Command::Config(ConfigCommand::Check) => {
             common.settings()?;

@@ -1,6 +1,9 @@
 //! The commands that operate a CA: certificates, accounts, keys, orders, CRLs, backups.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -128,7 +131,7 @@ pub enum CrlCommand {
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// The new file
+    /// The backup's file
     file: PathBuf,
 }
 
@@ -325,6 +328,18 @@ pub async fn backup(common: &Common, args: BackupArgs) -> CliResult {
     let operations = Operations::reach(common).await?;
     let _: Value = operations.post("/backup", json!({ "to": to })).await?;
     println!("written: {} (the store; keep the folder keys/ and the certificates beside it)", to.display());
+    Ok(())
+}
+
+/// Restores into an empty place only: what is there is the operator's to move away, not ours to overwrite.
+pub fn restore(common: &Common, args: &BackupArgs) -> CliResult {
+    let path = common.settings()?.store.path;
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    crate::store::embedded::restore(&args.file, &path)?;
+    println!("restored: {}", path.display());
+    println!("what was issued or revoked after the backup is not in it; compare with your certificates");
     Ok(())
 }
 

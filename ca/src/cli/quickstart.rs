@@ -25,7 +25,7 @@ use super::{CliError, CliResult, Common, init};
 use crate::{
     clock::{Clock, SystemClock},
     issuer::folder,
-    server::{self, House, Ready},
+    server::{self, House, Ready, Sockets},
     telemetry,
 };
 
@@ -73,9 +73,12 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
 
     let (stop, stopped) = watch::channel(false);
     let (tell, told) = oneshot::channel::<Ready>();
-    let daemon = tokio::spawn(server::run(house, stopped, move |ready| {
-        let _ = tell.send(ready.clone());
-    }));
+    let daemon = tokio::spawn(async move {
+        server::run(house, &Sockets::default(), stopped, move |ready| {
+            let _ = tell.send(ready.clone());
+        })
+        .await
+    });
     let ready = match tokio::time::timeout(START_TIMEOUT, told).await {
         Ok(Ok(ready)) => ready,
         // It ended before it was ready: it says why.

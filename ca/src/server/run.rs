@@ -1,15 +1,19 @@
 //! Runs an open house: listeners, workers, and an end without loss.
 
-use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     sync::watch,
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{ADMIN_SOCKET, House, own_certificate::OwnCertificate};
+use super::{
+    ADMIN_SOCKET, House,
+    own_certificate::OwnCertificate,
+    sockets::{self, Sockets},
+};
 use crate::{
     admin,
     front::{
@@ -65,15 +69,24 @@ pub enum ServeError {
 ///
 /// # Errors
 /// When it cannot start; nothing is left running then.
-pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&Ready)) -> Result<(), ServeError> {
+pub async fn run(
+    house: House,
+    sockets: &Sockets,
+    stop: watch::Receiver<bool>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), ServeError> {
     let server = &house.settings.server;
-    let https = bind(server.https).await?;
-    let http = bind(server.http).await?;
+    let https = bind(sockets, server.https).await?;
+    let http = bind(sockets, server.http).await?;
     let health_listener = match server.health {
-        Some(address) => Some(bind(address).await?),
+        Some(address) => Some(bind(sockets, address).await?),
         None => None,
     };
-    let socket = bind_socket(&house.dir.join(ADMIN_SOCKET))?;
+    let in_use: Vec<_> = [Some(server.https), Some(server.http), server.health].into_iter().flatten().collect();
+    sockets.keep_only(&in_use);
+    let socket_path = house.dir.join(ADMIN_SOCKET);
+    let socket = sockets::operators(&socket_path, &house.dir.join(folder::KEYS_FOLDER))
+        .map_err(|source| ServeError::Listen { what: socket_path.display().to_string(), source })?;
     let own = OwnCertificate::obtain(&house).await?;
     let tls_config = tls::server_config(own.identity())?;
     let acceptor = TlsAcceptor::from(Arc::new(tls_config));
@@ -118,7 +131,7 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
             }
         }
     }
-    let _ = std::fs::remove_file(house.dir.join(ADMIN_SOCKET));
+    let _ = std::fs::remove_file(&socket_path);
     tracing::info!("stopped");
     Ok(())
 }
@@ -148,20 +161,6 @@ fn status_front(house: &House) -> Result<StatusFront, ServeError> {
     Ok(StatusFront::new(house.status.clone(), files, house.clock.clone()))
 }
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { what: address.to_string(), source })
-}
-
-/// Binds the operators' socket, for the CA's own user alone.
-///
-/// The store's lock was taken before, so a socket that is there belongs to nobody any more.
-fn bind_socket(path: &Path) -> Result<UnixListener, ServeError> {
-    let listen = |source| ServeError::Listen { what: path.display().to_string(), source };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(listen(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(listen)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(listen)?;
-    Ok(listener)
+async fn bind(sockets: &Sockets, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    sockets.listen(address).await.map_err(|source| ServeError::Listen { what: address.to_string(), source })
 }
