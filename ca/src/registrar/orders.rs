@@ -260,12 +260,21 @@ impl Registrar {
             return Err(Problem::malformed("The replaced certificate shares no identifier with the order.").into());
         }
         if let Some(successor) = certificate.replaced_by
-            && let Some(view) = self.store.order(successor).await?
-            && StandingOrder::read(view, now).status != OrderStatus::Invalid
+            && self.may_have_replaced(successor, now).await?
         {
-            return Err(Problem::new(ErrorType::AlreadyReplaced, "Another order replaces this certificate already.").into());
+            let detail = "Another order replaces this certificate already.";
+            return Err(Problem::new(ErrorType::AlreadyReplaced, detail).into());
         }
         Ok(Some(certificate))
+    }
+
+    /// Whether an order replaces what it was placed for, unless it has failed (RFC 9773 section 5).
+    ///
+    /// An order that was pruned long since counts as one that did: the client is asked to order without `replaces`,
+    /// which costs it nothing.
+    async fn may_have_replaced(&self, order: OrderId, now: Timestamp) -> Result<bool, Round> {
+        let view = self.store.order(order).await?;
+        Ok(view.is_none_or(|view| StandingOrder::read(view, now).status != OrderStatus::Invalid))
     }
 
     /// Finds a certificate of the present issuer by its ARI identifier.

@@ -11,6 +11,8 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -27,6 +29,9 @@ const PAGE_CACHE_OCTETS: u64 = 96 * 1024 * 1024;
 /// How often sled writes out what it has, in milliseconds. What is lost is read again from the feed.
 const FLUSH_MILLISECONDS: u64 = 1_000;
 
+/// How long to wait for an engine that is still being closed; it lets go of its files a little late.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 /// The key of the tally. Record keys have 16 octets, so it cannot be taken for one.
 const TALLY_KEY: &[u8] = b"tally";
 
@@ -39,6 +44,9 @@ pub enum IndexError {
     /// sled reports an error.
     #[error("the index engine failed: {0}")]
     Engine(#[from] sled::Error),
+    /// Somebody else has it open.
+    #[error("the index is in use elsewhere")]
+    InUse,
     /// sled panicked.
     #[error("the index engine broke down")]
     Panic,
@@ -79,6 +87,8 @@ impl StatusIndex {
             Ok(Some(index)) if index.position() <= store_position => return Ok(index),
             Ok(Some(_)) => tracing::warn!("the status index is ahead of the store and is rebuilt"),
             Ok(None) => tracing::info!("the status index is built"),
+            // Whoever has it open must not lose it under his hands.
+            Err(IndexError::InUse) => return Err(IndexError::InUse),
             Err(error) => tracing::warn!(%error, "the status index cannot be read and is rebuilt"),
         }
         Self::create(dir, identity)
@@ -240,7 +250,19 @@ fn engine(dir: &Path) -> Result<sled::Db, IndexError> {
         .mode(sled::Mode::HighThroughput)
         .cache_capacity(PAGE_CACHE_OCTETS)
         .flush_every_ms(Some(FLUSH_MILLISECONDS));
-    Ok(config.open()?)
+    let began = Instant::now();
+    loop {
+        match config.open() {
+            Err(error) if is_locked(&error) && began.elapsed() < LOCK_WAIT => sleep(Duration::from_millis(20)),
+            Err(error) if is_locked(&error) => return Err(IndexError::InUse),
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// sled tells a held lock from other trouble by its words alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
 }
 
 /// Runs what calls sled; a panic in there becomes an error.

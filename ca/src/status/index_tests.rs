@@ -6,13 +6,17 @@ use jiff::SignedDuration;
 use sigillo_protocol::x509::reason::RevocationReason;
 
 use super::{
-    index::StatusIndex,
-    testing::{now, revocation, serial},
+    index::{IndexError, StatusIndex},
+    testing::{revocation, serial},
 };
 use crate::model::StatusRecord;
 
 const STORE: [u8; 16] = [7; 16];
 const OTHER_STORE: [u8; 16] = [8; 16];
+
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_second(1_800_000_000).unwrap()
+}
 
 fn record(position: u64, number: u128) -> StatusRecord {
     StatusRecord {
@@ -144,4 +148,13 @@ fn forgets_what_expired_and_still_adds_up() {
     index.flush().unwrap();
     drop(index);
     assert_eq!(StatusIndex::open(&path, STORE, 2).unwrap().position(), 2);
+}
+
+#[test]
+fn is_left_alone_while_somebody_else_has_it_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let index = filled(&path);
+    assert!(matches!(StatusIndex::open(&path, STORE, 2_001), Err(IndexError::InUse)));
+    assert_eq!(index.get(serial(6)).unwrap(), Some(record(6, 6)));
 }

@@ -289,7 +289,9 @@ impl Publisher {
     fn is_due(&self, slot: &Slot, current: Option<&PublishedCrl>, revoking: &BTreeSet<(IssuerId, u64)>) -> bool {
         // A place in the feed that a CRL made meanwhile reflects is no reason for another.
         let unlisted = |position: u64| current.is_none_or(|current| current.position < position);
-        let revoked = revoking.iter().any(|(id, position)| *id == slot.id && unlisted(*position));
+        let revoked = revoking
+            .iter()
+            .any(|(id, position)| *id == slot.id && unlisted(*position));
         self.clock.now() >= due_at(current, &self.settings) || (self.settings.on_revocation && revoked)
     }
 

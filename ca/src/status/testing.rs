@@ -18,9 +18,7 @@ pub(crate) use self::memory_store::MemoryStore;
 use super::{CrlIssuer, CrlSettings, HashAlgorithm, OcspIssuer, OcspSettings, Responder, StatusParts, StatusService};
 use crate::{
     clock::{Clock, ManualClock},
-    model::{
-        Action, Actor, AuditEvent, Certificate, CertificateState, IssuerId, Revocation, Serial, Version,
-    },
+    model::{Action, Actor, AuditEvent, Certificate, CertificateState, IssuerId, Revocation, Serial, Version},
     signer::{SharedSigner, SignError, SignatureAlgorithm, Signer},
     store::{Batch, Store},
 };
@@ -331,4 +329,3 @@ pub(crate) fn certificate(
         renew_from: None,
     }
 }
-

@@ -4,10 +4,7 @@ mod answers;
 mod requests;
 
 use const_oid::{ObjectIdentifier, db::rfc6960::ID_PKIX_OCSP_NONCE};
-use der::{
-    Decode, Encode,
-    asn1::OctetString,
-};
+use der::{Decode, Encode, asn1::OctetString};
 use x509_cert::ext::Extension;
 use x509_ocsp::{
     BasicOcspResponse, CertId, CertStatus, OcspRequest as Message, OcspResponse, Request, TbsRequest, Version,
