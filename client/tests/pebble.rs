@@ -45,7 +45,7 @@ struct Pebble {
 
 impl Pebble {
     /// Starts both, or returns `None` where they are not installed and nobody insists.
-    fn start() -> Option<Self> {
+    fn start(binding_required: bool) -> Option<Self> {
         let (Some(pebble), Some(dns)) = (find("pebble"), find("pebble-challtestsrv")) else {
             assert!(
                 std::env::var("SIGILLO_INTEROP").is_err(),
@@ -65,8 +65,8 @@ impl Pebble {
             "httpPort": http01_port,
             "tlsPort": tls_alpn01_port,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": false,
-            "externalAccountMACKeys": { "kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W" },
+            "externalAccountBindingRequired": binding_required,
+            "externalAccountMACKeys": { "kid-1": "bWFjIGtleSBtYWMga2V5IG1hYyBrZXkgbWFjIGtleSBtYWMga2V5" },
         }});
         let config_path = dir.path().join("pebble.json");
         std::fs::write(&config_path, config.to_string()).unwrap();
@@ -206,7 +206,7 @@ fn write_script(path: &Path, body: &str) {
 
 #[test]
 fn issues_renews_and_revokes_by_every_challenge() {
-    let Some(pebble) = Pebble::start() else { return };
+    let Some(pebble) = Pebble::start(false) else { return };
     let http = pebble.http01_port.to_string();
     let tls = pebble.tls_alpn01_port.to_string();
 
@@ -329,7 +329,7 @@ fn issues_renews_and_revokes_by_every_challenge() {
 
 #[test]
 fn a_failed_validation_says_why_and_leaves_nothing() {
-    let Some(pebble) = Pebble::start() else { return };
+    let Some(pebble) = Pebble::start(false) else { return };
     // Somebody else answers on the validation port.
     let root = pebble.dir.path().join("www");
     std::fs::create_dir(&root).unwrap();
@@ -353,4 +353,23 @@ fn a_failed_validation_says_why_and_leaves_nothing() {
     let other = pebble.dir.path().join("server.pem");
     let untrusted = pebble.fails(1, &["--ca-root", other.to_str().unwrap(), "account", "show"]);
     assert!(untrusted.contains("certificate"), "{untrusted}");
+}
+
+#[test]
+fn an_account_is_bound_to_the_operators_key_where_that_is_asked_for() {
+    let Some(pebble) = Pebble::start(true) else { return };
+    let refused = pebble.fails(2, &["register", "--agree-tos"]);
+    assert!(refused.contains("--eab-kid"), "{refused}");
+    let wrong = [
+        "register",
+        "--agree-tos",
+        "--eab-kid",
+        "kid-1",
+        "--eab-hmac",
+        "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmc",
+    ];
+    pebble.fails(1, &wrong);
+    let right = "bWFjIGtleSBtYWMga2V5IG1hYyBrZXkgbWFjIGtleSBtYWMga2V5";
+    pebble.ok(&["register", "--agree-tos", "--eab-kid", "kid-1", "--eab-hmac", right]);
+    pebble.ok(&["order", "a.example", "--http01-port", &pebble.http01_port.to_string()]);
 }
