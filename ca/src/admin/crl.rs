@@ -43,6 +43,6 @@ pub(super) async fn show(State(admin): Shared) -> Result<Json<ShownCrl>, AdminEr
 }
 
 pub(super) async fn publish(State(admin): Shared) -> Result<Json<ShownCrl>, AdminError> {
-    admin.status.crls().publish(admin.registrar.issuer().id()).await.map_err(AdminError::failed)?;
+    admin.status.publisher().publish(admin.registrar.issuer().id()).await.map_err(AdminError::failed)?;
     show(State(admin)).await
 }

@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, watch},
 };
 use tokio_rustls::TlsAcceptor;
@@ -109,13 +109,7 @@ pub async fn serve_unix(listener: UnixListener, router: Router, connections_max:
         };
         let Ok(permit) = permit else { break };
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    pause_after(&error).await;
-                    continue;
-                }
-            },
+            stream = accept_unix(&listener) => stream,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let (router, watcher) = (router.clone(), watcher.watcher());
@@ -135,6 +129,15 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
                 let _ = stream.set_nodelay(true);
                 return (stream, address.ip());
             }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+async fn accept_unix(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
             Err(error) => pause_after(&error).await,
         }
     }

@@ -6,7 +6,7 @@ use sigillo_protocol::{
         account::{AccountStatus, AccountUpdate, NewAccount},
         problem::{ErrorType, Problem},
     },
-    jose::{Jwk, Thumbprint, UnverifiedBinding},
+    jose::{Jwk, Thumbprint, eab::UnverifiedBinding},
     state::account::AccountLife,
 };
 

@@ -65,7 +65,7 @@ impl Registrar {
             return Err(Problem::malformed("A wildcard cannot be authorized before an order (RFC 8555 section 7.4.1).").into());
         }
         self.permit(&name, self.profiles.default_profile())
-            .map_err(|(kind, detail)| Problem::new(kind, detail).with_status(403))?;
+            .map_err(|sub| Problem::new(sub.kind, sub.detail).with_status(403))?;
         settle(|| async {
             let now = self.clock.now();
             if let Some(standing) = self.store.pending_authorization(account, &name, now).await? {

@@ -29,7 +29,7 @@ use crate::{
     config::AcmeSettings,
     issuer::Issuer,
     model::{AccountId, Action, Actor, AuditEvent},
-    policy::{NamePolicy, Profiles},
+    policy::{NameRules, Profiles},
     status::StatusService,
     store::{CommitError, ReadError, Store},
     validator::Validator,
@@ -46,7 +46,7 @@ pub struct Registrar {
     clock: SharedClock,
     settings: AcmeSettings,
     profiles: Profiles,
-    names: NamePolicy,
+    names: NameRules,
     issuer: Arc<Issuer>,
     validator: Arc<Validator>,
     status: Arc<StatusService>,
@@ -63,7 +63,7 @@ pub struct Parts {
     /// The profiles on offer.
     pub profiles: Profiles,
     /// The names that the CA issues for at all.
-    pub names: NamePolicy,
+    pub names: NameRules,
     /// Who signs.
     pub issuer: Arc<Issuer>,
     /// Who asks for CAA records.

@@ -18,11 +18,13 @@ use crate::{
         limits::RateLimits,
         links::{Links, path},
         listen,
-        status::StatusFront,
+        status::{self, IssuerFiles, StatusFiles, StatusFront},
         tls,
     },
+    issuer::folder,
     registrar::Pruner,
-    validator::Worker,
+    validator::ValidationWorker,
+
 };
 
 /// How many operators may be at the socket at once.
@@ -88,7 +90,7 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
 
     let mut tasks = JoinSet::new();
     tasks.spawn(listen::serve_tls(https, acceptor, counted, connections, stop.clone()));
-    tasks.spawn(status_front(&house)?.serve(http, stop.clone()));
+    tasks.spawn(status::serve(http, Arc::new(status_front(&house)?), connections, stop.clone()));
     tasks.spawn(listen::serve_unix(socket, admin::router(house.admin()), ADMIN_CONNECTIONS_MAX, stop.clone()));
     if let Some(listener) = health_listener {
         let router = health::router(Health { store: house.store.clone(), metrics: house.metrics.clone() });
@@ -97,9 +99,10 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
     let status = house.status.clone();
     let status_stop = stop.clone();
     tasks.spawn(async move { status.run(status_stop).await });
+    let lifetime = house.settings.acme.authorization_lifetime;
+    let end = Arc::new(move |now| lifetime.after(now));
     tasks.spawn(
-        Worker::new(house.store.clone(), house.validator.clone(), house.clock.clone(), house.settings.acme.authorization_lifetime)
-            .run(stop.clone()),
+        ValidationWorker::new(house.store.clone(), house.clock.clone(), house.validator.clone(), end).run(stop.clone()),
     );
     tasks.spawn(Pruner::new(house.store.clone(), house.clock.clone(), house.settings.prune).run(stop.clone()));
     tasks.spawn(own.keep(stop.clone()));
@@ -120,8 +123,29 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
     Ok(())
 }
 
+/// Collects what relying parties can fetch: the issuing CA's and the root's certificates and CRLs.
 fn status_front(house: &House) -> Result<StatusFront, ServeError> {
-    todo_status_front(house)
+    let roots = folder::certificates(&house.dir.join(folder::ROOT_FILE)).map_err(super::house::part("the root's certificate"))?;
+    let issuing = IssuerFiles {
+        id: house.issuer.id().clone(),
+        certificate_der: house.issuer.certificate().der.clone(),
+        chain: roots.clone(),
+        crl: None,
+    };
+    let root_crl = match std::fs::read(house.dir.join(folder::ROOT_CRL_FILE)) {
+        Ok(der) => Some(der),
+        Err(error) => {
+            tracing::warn!(%error, "the root's CRL cannot be read and is not served");
+            None
+        }
+    };
+    let mut files = vec![issuing];
+    if let (Some(root), Some(crl)) = (roots.first(), root_crl) {
+        let id = folder::root_id();
+        files.push(IssuerFiles { id, certificate_der: root.clone(), chain: vec![], crl: Some(crl) });
+    }
+    let files = StatusFiles::new(files, &roots).map_err(super::house::part("what is served to relying parties"))?;
+    Ok(StatusFront::new(house.status.clone(), files, house.clock.clone()))
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {

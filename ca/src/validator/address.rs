@@ -85,11 +85,7 @@ impl AddressRules {
                 )
             })
             .collect();
-        Self {
-            allow,
-            deny,
-            refused,
-        }
+        Self { allow, deny, refused }
     }
 
     /// Decides whether an address may be dialled.
@@ -269,14 +265,8 @@ mod tests {
             "64:ff9b::127.0.0.1",
         ] {
             let address = address.parse().unwrap();
-            assert!(
-                rules(&[], &[]).judge(address, Via::Redirect).is_err(),
-                "{address}"
-            );
-            assert!(
-                rules(&[], &[]).judge(address, Via::Target).is_ok(),
-                "{address}"
-            );
+            assert!(rules(&[], &[]).judge(address, Via::Redirect).is_err(), "{address}");
+            assert!(rules(&[], &[]).judge(address, Via::Target).is_ok(), "{address}");
             let open = rules(&["127.0.0.0/8", "::1/128"], &[]);
             assert!(open.judge(address, Via::Redirect).is_ok(), "{address}");
         }

@@ -86,10 +86,7 @@ impl CaaChecker {
     /// Finds the first name at or above this one that has CAA records (RFC 8659 section 3).
     ///
     /// The climb goes by the labels of the name itself; an alias counts only for the name it is at.
-    async fn climb<'a>(
-        &self,
-        domain: &'a str,
-    ) -> Result<Option<(&'a str, Vec<CaaRecord>)>, (&'a str, LookupError)> {
+    async fn climb<'a>(&self, domain: &'a str) -> Result<Option<(&'a str, Vec<CaaRecord>)>, (&'a str, LookupError)> {
         for at in ancestors(domain) {
             let records = self.resolver.caa(at).await.map_err(|error| (at, error))?;
             if !records.is_empty() {
@@ -104,34 +101,23 @@ impl CaaChecker {
     /// A failure at one name refuses, since whoever can make one query fail could switch CAA off
     /// otherwise. Only a resolver that does not even know the root is away.
     async fn unanswered(&self, at: &str, error: &LookupError) -> Result<(), Failure> {
-        if error.is_silence()
-            && self.policy == CaaPolicy::WhenAvailable
-            && !self.resolver.is_alive().await
-        {
+        if error.is_silence() && self.policy == CaaPolicy::WhenAvailable && !self.resolver.is_alive().await {
             tracing::warn!(%error, "no DNS server answers: CAA is not checked");
-            *self
-                .away_until
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AWAY_FOR);
+            *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AWAY_FOR);
             return Ok(());
         }
         Err(Failure::dns(format!("looking up CAA {at} failed: {error}")))
     }
 
     fn is_away(&self) -> bool {
-        let away_until = *self
-            .away_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         away_until.is_some_and(|until| Instant::now() < until)
     }
 }
 
 /// Returns a name and all names above it, down to the top-level domain.
 fn ancestors(domain: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(domain), |at| {
-        at.split_once('.').map(|(_, above)| above)
-    })
+    std::iter::successors(Some(domain), |at| at.split_once('.').map(|(_, above)| above))
 }
 
 #[cfg(test)]

@@ -37,11 +37,7 @@ impl Deadline {
     }
 
     /// Waits for a step, at most until the deadline.
-    pub(super) async fn bound<T>(
-        self,
-        step: impl std::fmt::Display,
-        future: impl Future<Output = T>,
-    ) -> Result<T, Failure> {
+    pub(super) async fn bound<T>(self, step: &str, future: impl Future<Output = T>) -> Result<T, Failure> {
         tokio::time::timeout_at(self.at, future).await.map_err(|_| {
             Failure::connection(format!(
                 "{step}: not done when the {} s for one try were over",
@@ -132,12 +128,12 @@ impl Dialer {
         };
         let lookup = self.resolver.addresses(name);
         match deadline
-            .bound(format_args!("looking up the addresses of {name}"), lookup)
+            .bound(&format!("looking up the addresses of {name}"), lookup)
             .await?
         {
-            Ok(addresses) if addresses.is_empty() => Err(Failure::dns(format!(
-                "{name} has neither an A nor an AAAA record"
-            ))),
+            Ok(addresses) if addresses.is_empty() => {
+                Err(Failure::dns(format!("{name} has neither an A nor an AAAA record")))
+            }
             Ok(addresses) => Ok(addresses),
             Err(error) => Err(Failure::dns(format!(
                 "looking up the addresses of {name} failed: {error}"
@@ -198,18 +194,12 @@ mod tests {
         let here = listener.local_addr().unwrap();
         let deadline = Deadline::after(Duration::from_secs(5));
         let dialer = dialer(&["127.0.0.0/8", "::1/128"]);
-        for (host, transient) in [
-            (Host::Ip(here.ip()), false),
-            (Host::Name("localhost".into()), true),
-        ] {
+        for (host, transient) in [(Host::Ip(here.ip()), false), (Host::Name("localhost".into()), true)] {
             let failure = dialer
                 .dial(&host, here.port(), Via::Target, deadline)
                 .await
                 .unwrap_err();
-            assert!(
-                failure.problem.detail.contains("deny_networks"),
-                "{failure}"
-            );
+            assert!(failure.problem.detail.contains("deny_networks"), "{failure}");
             assert_eq!(failure.transient, transient, "{failure}");
         }
         let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;

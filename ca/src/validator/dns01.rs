@@ -19,9 +19,7 @@ pub(super) async fn attempt(
 ) -> Result<(), Failure> {
     let owner = format!("{LABEL}.{}", name.as_str());
     let lookup = resolver.txt(&owner);
-    let records = deadline
-        .bound(format_args!("looking up TXT {owner}"), lookup)
-        .await?;
+    let records = deadline.bound(&format!("looking up TXT {owner}"), lookup).await?;
     let records = records
         .map_err(|error| Failure::dns(format!("looking up TXT {owner} failed: {error}")))?
         .ok_or_else(|| Failure::dns(format!("{owner} does not exist (NXDOMAIN)")))?;
@@ -49,39 +47,129 @@ fn verdict(owner: &str, records: &[Vec<u8>], wanted: &str) -> Result<(), Failure
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hickory_proto::op::ResponseCode;
+    use hickory_proto::rr::RecordType;
+    use sigillo_protocol::acme::challenge::ChallengeType;
+    use sigillo_protocol::acme::identifier::Name;
     use sigillo_protocol::acme::problem::ErrorType;
 
-    #[test]
-    fn only_the_exact_value_counts() {
-        let right = dns01_value("token.thumbprint");
-        let records = |values: &[&str]| -> Vec<Vec<u8>> {
-            values
-                .iter()
-                .map(|value| value.as_bytes().to_vec())
-                .collect()
+    use super::super::testing::{NameServer, Reply, validator};
+    use super::super::{Failure, Target};
+    use super::*;
+
+    const KEY_AUTHORIZATION: &str = "token.thumbprint";
+    const OWNER: &str = "_acme-challenge.zone.test";
+
+    async fn attempt(names: &NameServer, name: Name) -> Result<(), Failure> {
+        let target = Target {
+            name,
+            challenge: ChallengeType::Dns01,
+            token: "token".into(),
+            key_authorization: KEY_AUTHORIZATION.into(),
         };
+        validator(names, |_| ()).attempt(&target).await
+    }
+
+    fn zone() -> Name {
+        Name::Dns("zone.test".parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_the_exact_value_counts() {
+        let right = dns01_value(KEY_AUTHORIZATION);
+        let (head, tail) = right.split_at(20);
         let padded = format!("{right}=");
         let upper = right.to_uppercase();
         let spaced = format!("{right} ");
-        for (values, good) in [
-            (vec![right.as_str()], true),
-            (vec!["decoy", "other", "", right.as_str(), "more"], true),
+        let hex = "7d1aa4e4b3a1b6e0b1a2b8b3f8f5b0d5f4a2c9ce2f1c3e6d5b8a9f7e6d5c4b3a";
+        let right = right.as_str();
+        for (records, good) in [
+            (vec![vec![right]], true),
+            (vec![vec![head, tail]], true),
+            (
+                vec![vec!["decoy"], vec!["1"], vec!["2"], vec!["3"], vec![right], vec![""]],
+                true,
+            ),
+            (vec![vec![padded.as_str()]], false),
+            (vec![vec![upper.as_str()]], false),
+            (vec![vec![spaced.as_str()]], false),
+            (vec![vec![hex]], false),
+            (vec![vec![KEY_AUTHORIZATION]], false),
+            (vec![vec![head], vec![tail]], false),
             (vec![], false),
-            (vec![padded.as_str()], false),
-            (vec![upper.as_str()], false),
-            (vec![spaced.as_str()], false),
-            (vec!["token.thumbprint"], false),
         ] {
-            let verdict = verdict("_acme-challenge.example.org", &records(&values), &right);
-            assert_eq!(verdict.is_ok(), good, "{values:?}");
+            let names = NameServer::start().await;
+            let records: Vec<&[&str]> = records.iter().map(Vec::as_slice).collect();
+            names.txt(OWNER, &records);
+            let verdict = attempt(&names, zone()).await;
+            assert_eq!(verdict.is_ok(), good, "{records:?}: {verdict:?}");
             if let Err(failure) = verdict {
                 assert_eq!(failure.problem.kind, ErrorType::IncorrectResponse);
-                assert!(
-                    !failure.problem.detail.contains(&right[..])
-                        || values.iter().any(|v| v.contains(&right))
-                );
+                assert!(failure.transient);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn asks_at_the_base_of_a_wildcard() {
+        let names = NameServer::start().await;
+        names.txt(OWNER, &[&[&dns01_value(KEY_AUTHORIZATION)]]);
+        attempt(&names, Name::Wildcard("zone.test".parse().unwrap()))
+            .await
+            .unwrap();
+        assert_eq!(names.asked(RecordType::TXT), [OWNER]);
+    }
+
+    #[tokio::test]
+    async fn follows_aliases_to_other_zones() {
+        let names = NameServer::start().await;
+        names
+            .alias(OWNER, "hop.elsewhere.test")
+            .alias("hop.elsewhere.test", "end.third.test");
+        names.txt("end.third.test", &[&[&dns01_value(KEY_AUTHORIZATION)]]);
+        attempt(&names, zone()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_comes_over_tcp() {
+        let names = NameServer::start().await;
+        let decoys: Vec<String> = (0..60).map(|i| format!("{i:0>43}")).collect();
+        let right = dns01_value(KEY_AUTHORIZATION);
+        let values: Vec<[&str; 1]> = decoys.iter().chain([&right]).map(|value| [value.as_str()]).collect();
+        let records: Vec<&[&str]> = values.iter().map(<[&str; 1]>::as_slice).collect();
+        names.txt(OWNER, &records);
+        attempt(&names, zone()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_fails_is_a_dns_problem() {
+        let looping = NameServer::start().await;
+        looping.alias(OWNER, "b.test").alias("b.test", OWNER);
+        let failing = NameServer::start().await;
+        failing.set(OWNER, RecordType::TXT, Reply::Code(ResponseCode::ServFail));
+        let refusing = NameServer::start().await;
+        refusing.set(OWNER, RecordType::TXT, Reply::Code(ResponseCode::Refused));
+        let missing = NameServer::start().await;
+        for (names, word) in [
+            (looping, "aliases"),
+            (failing, "Server Failure"),
+            (refusing, "Refused"),
+            (missing, "NXDOMAIN"),
+        ] {
+            let failure = attempt(&names, zone()).await.unwrap_err();
+            assert_eq!(failure.problem.kind, ErrorType::Dns, "{word}");
+            assert!(failure.problem.detail.contains(word), "{word}: {failure}");
+            assert!(failure.transient);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_has_no_txt_records() {
+        let names = NameServer::start().await;
+        let failure = attempt(&names, Name::Ip("127.0.0.1".parse().unwrap()))
+            .await
+            .unwrap_err();
+        assert!(!failure.transient);
+        assert!(names.asked(RecordType::TXT).is_empty());
     }
 }

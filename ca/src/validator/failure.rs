@@ -67,11 +67,7 @@ impl std::error::Error for Failure {}
 /// Returns the beginning of foreign octets, quoted, with everything but printable ASCII escaped.
 pub(super) fn excerpt(octets: &[u8]) -> String {
     let shown = &octets[..octets.len().min(EXCERPT_OCTETS_MAX)];
-    let more = if shown.len() < octets.len() {
-        "..."
-    } else {
-        ""
-    };
+    let more = if shown.len() < octets.len() { "..." } else { "" };
     format!("\"{}\"{more}", shown.escape_ascii())
 }
 

@@ -32,11 +32,7 @@ const WHITESPACE_OCTETS_MAX: usize = 256;
 const HEAD_OCTETS_MAX: usize = 32 * 1024;
 const HEAD_FIELDS_MAX: usize = 100;
 
-const USER_AGENT: &str = concat!(
-    "sigillo-ca/",
-    env!("CARGO_PKG_VERSION"),
-    " (ACME validation)"
-);
+const USER_AGENT: &str = concat!("sigillo-ca/", env!("CARGO_PKG_VERSION"), " (ACME validation)");
 
 /// The ports that validation may reach.
 #[derive(Debug, Clone, Copy)]
@@ -81,9 +77,7 @@ impl Http01 {
         let mut hop = self.first(host, token)?;
         let mut seen = vec![hop.url.clone()];
         loop {
-            let (step, peer) = self
-                .fetch(&hop, key_authorization, seen.len() > 1, deadline)
-                .await?;
+            let (step, peer) = self.fetch(&hop, key_authorization, seen.len() > 1, deadline).await?;
             let Step::Redirect(url) = step else {
                 return Ok(());
             };
@@ -94,15 +88,9 @@ impl Http01 {
                 )));
             }
             if seen.len() > REDIRECTS_MAX {
-                return Err(Failure::incorrect(format!(
-                    "more than {REDIRECTS_MAX} redirects"
-                )));
+                return Err(Failure::incorrect(format!("more than {REDIRECTS_MAX} redirects")));
             }
-            let via = if peer.is_loopback() {
-                hop.via
-            } else {
-                Via::Redirect
-            };
+            let via = if peer.is_loopback() { hop.via } else { Via::Redirect };
             hop = self.next(url.clone(), addresses_allowed, via)?;
             seen.push(url);
         }
@@ -117,8 +105,8 @@ impl Http01 {
         let port = self.ports.http;
         // The port is left out where it is the scheme's own, and with it from the Host field.
         let text = format!("http://{authority}:{port}/.well-known/acme-challenge/{token}");
-        let url = Url::parse(&text)
-            .map_err(|error| Failure::incorrect(format!("{authority} makes no URL: {error}")))?;
+        let url =
+            Url::parse(&text).map_err(|error| Failure::incorrect(format!("{authority} makes no URL: {error}")))?;
         Ok(Hop {
             url,
             host,
@@ -129,12 +117,7 @@ impl Http01 {
 
     /// Checks where a redirect leads.
     fn next(&self, url: Url, addresses_allowed: bool, via: Via) -> Result<Hop, Failure> {
-        let refused = |why: &str| {
-            Failure::incorrect(format!(
-                "the redirect to {} is not followed: {why}",
-                shown(&url)
-            ))
-        };
+        let refused = |why: &str| Failure::incorrect(format!("the redirect to {} is not followed: {why}", shown(&url)));
         let configured = match url.scheme() {
             "http" => self.ports.http,
             "https" => self.ports.https,
@@ -158,17 +141,10 @@ impl Http01 {
             Some(url::Host::Ipv4(ip)) if addresses_allowed => Host::Ip(ip.into()),
             Some(url::Host::Ipv6(ip)) if addresses_allowed => Host::Ip(ip.into()),
             _ => {
-                return Err(refused(
-                    "its host is an address, and the order is for a name",
-                ));
+                return Err(refused("its host is an address, and the order is for a name"));
             }
         };
-        Ok(Hop {
-            url,
-            host,
-            port,
-            via,
-        })
+        Ok(Hop { url, host, port, via })
     }
 
     /// Sends one request and reads the response; also tells who answered.
@@ -179,10 +155,7 @@ impl Http01 {
         redirected: bool,
         deadline: Deadline,
     ) -> Result<(Step, IpAddr), Failure> {
-        let connected = self
-            .dialer
-            .dial(&hop.host, hop.port, hop.via, deadline)
-            .await?;
+        let connected = self.dialer.dial(&hop.host, hop.port, hop.via, deadline).await?;
         let peer = connected.peer;
         let asked = format!("GET {} at {peer}", shown(&hop.url));
         let exchange = async {
@@ -211,16 +184,14 @@ async fn exchange(
     redirected: bool,
     asked: &str,
 ) -> Result<Step, Failure> {
-    let failed =
-        |error: hyper::Error| Failure::connection(format!("{asked}: {}", http_reason(&error)));
+    let failed = |error: hyper::Error| Failure::connection(format!("{asked}: {}", http_reason(&error)));
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(HEAD_OCTETS_MAX)
         .max_headers(HEAD_FIELDS_MAX)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(failed)?;
-    let request = request(hop)
-        .map_err(|error| Failure::incorrect(format!("{asked}: not a valid request: {error}")))?;
+    let request = request(hop).map_err(|error| Failure::incorrect(format!("{asked}: not a valid request: {error}")))?;
     let talk = async {
         let response = sender.send_request(request).await.map_err(failed)?;
         judge(response, hop, key_authorization, redirected, asked).await
@@ -262,9 +233,7 @@ async fn judge(
     if is_redirect(status) {
         return location(&response, &hop.url)
             .map(Step::Redirect)
-            .map_err(|why| {
-                Failure::incorrect(format!("{asked}: answered {} {why}", status.as_u16()))
-            });
+            .map_err(|why| Failure::incorrect(format!("{asked}: answered {} {why}", status.as_u16())));
     }
     if !status.is_success() {
         return Err(Failure::incorrect(format!(
@@ -307,12 +276,8 @@ fn location(response: &Response<Incoming>, base: &Url) -> Result<Url, &'static s
     if value.len() > URL_OCTETS_MAX {
         return Err("with a Location that is too long");
     }
-    let text = value
-        .to_str()
-        .map_err(|_| "with a Location that is not ASCII")?;
-    let mut url = base
-        .join(text)
-        .map_err(|_| "with a Location that is no URL")?;
+    let text = value.to_str().map_err(|_| "with a Location that is not ASCII")?;
+    let mut url = base.join(text).map_err(|_| "with a Location that is no URL")?;
     url.set_fragment(None);
     Ok(url)
 }
@@ -345,10 +310,7 @@ fn shown(url: &Url) -> String {
     const SHOWN_OCTETS_MAX: usize = 200;
     match url.as_str() {
         text if text.len() > SHOWN_OCTETS_MAX => {
-            format!(
-                "{}...",
-                text.chars().take(SHOWN_OCTETS_MAX).collect::<String>()
-            )
+            format!("{}...", text.chars().take(SHOWN_OCTETS_MAX).collect::<String>())
         }
         text => text.to_owned(),
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sigillo_protocol::acme::challenge::ChallengeType;
 use sigillo_protocol::acme::identifier::Name;
 use sigillo_protocol::acme::problem::ErrorType;
+use tokio::io::AsyncWriteExt;
 
 use super::super::testing::{Act, NameServer, WebServer, mute, server_config, validator};
 use super::super::{Failure, Target, ValidationSettings};
@@ -29,10 +30,7 @@ fn dns(name: &str) -> Name {
 }
 
 /// Validates `host.test` at 127.0.0.1 and the server's port.
-async fn attempt_with(
-    server: &WebServer,
-    change: impl FnOnce(&mut ValidationSettings),
-) -> Result<(), Failure> {
+async fn attempt_with(server: &WebServer, change: impl FnOnce(&mut ValidationSettings)) -> Result<(), Failure> {
     let names = NameServer::start().await;
     names.here("host.test").here("other.test");
     let port = server.address.port();
@@ -47,6 +45,7 @@ async fn attempt(server: &WebServer) -> Result<(), Failure> {
     attempt_with(server, |_| ()).await
 }
 
+/// RFC 8555 section 8.3.
 #[tokio::test]
 async fn sends_a_plain_get_and_takes_the_key_authorization() {
     let server = WebServer::start(|_| Act::ok(KEY_AUTHORIZATION)).await;
@@ -55,10 +54,7 @@ async fn sends_a_plain_get_and_takes_the_key_authorization() {
     let [request] = requests.as_slice() else {
         panic!("{requests:?}")
     };
-    assert!(
-        request.starts_with(&format!("GET {PATH} HTTP/1.1\r\n")),
-        "{request}"
-    );
+    assert!(request.starts_with(&format!("GET {PATH} HTTP/1.1\r\n")), "{request}");
     let request = request.to_ascii_lowercase();
     for field in [
         format!("host: host.test:{}\r\n", server.address.port()),
@@ -74,16 +70,8 @@ async fn sends_a_plain_get_and_takes_the_key_authorization() {
 fn the_host_field_has_no_port_where_it_is_80() {
     for (host, port, authority) in [
         (super::Host::Name("host.test".into()), 80, "host.test"),
-        (
-            super::Host::Name("host.test".into()),
-            8080,
-            "host.test:8080",
-        ),
-        (
-            super::Host::Ip(Ipv4Addr::new(10, 0, 0, 1).into()),
-            80,
-            "10.0.0.1",
-        ),
+        (super::Host::Name("host.test".into()), 8080, "host.test:8080"),
+        (super::Host::Ip(Ipv4Addr::new(10, 0, 0, 1).into()), 80, "10.0.0.1"),
         (super::Host::Ip(Ipv6Addr::LOCALHOST.into()), 80, "[::1]"),
         (super::Host::Ip(Ipv6Addr::LOCALHOST.into()), 81, "[::1]:81"),
     ] {
@@ -117,18 +105,13 @@ async fn judges_answers() {
         KEY_AUTHORIZATION.len()
     );
     let until_close = format!("HTTP/1.0 200 OK\r\n\r\n{KEY_AUTHORIZATION}");
-    let zipped =
-        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\u{8}xy";
+    let zipped = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\u{8}xy";
     for (name, act, wanted) in [
         ("exact", Act::ok(KEY_AUTHORIZATION), None),
         ("whitespace behind", Act::ok(&spaced), None),
         ("chunked", Act::Send(chunked.into()), None),
         ("until close", Act::Send(until_close.into()), None),
-        (
-            "whitespace before",
-            Act::ok(&led),
-            Some(ErrorType::IncorrectResponse),
-        ),
+        ("whitespace before", Act::ok(&led), Some(ErrorType::IncorrectResponse)),
         (
             "too much whitespace",
             Act::ok(&padded),
@@ -136,16 +119,8 @@ async fn judges_answers() {
         ),
         ("empty", Act::ok(""), Some(ErrorType::IncorrectResponse)),
         ("cut", Act::ok(short), Some(ErrorType::IncorrectResponse)),
-        (
-            "no dot",
-            Act::ok(&undotted),
-            Some(ErrorType::IncorrectResponse),
-        ),
-        (
-            "token only",
-            Act::ok(TOKEN),
-            Some(ErrorType::IncorrectResponse),
-        ),
+        ("no dot", Act::ok(&undotted), Some(ErrorType::IncorrectResponse)),
+        ("token only", Act::ok(TOKEN), Some(ErrorType::IncorrectResponse)),
         (
             "compressed",
             Act::Send(zipped.into()),
@@ -161,11 +136,7 @@ async fn judges_answers() {
             Act::status(500, KEY_AUTHORIZATION),
             Some(ErrorType::IncorrectResponse),
         ),
-        (
-            "304",
-            Act::status(304, ""),
-            Some(ErrorType::IncorrectResponse),
-        ),
+        ("304", Act::status(304, ""), Some(ErrorType::IncorrectResponse)),
         (
             "no HTTP",
             Act::Send(b"SSH-2.0-x\r\n".to_vec()),
@@ -182,14 +153,12 @@ async fn judges_answers() {
         );
         if let Err(failure) = verdict {
             assert!(failure.transient, "{name}");
-            assert!(
-                failure.problem.detail.contains("http://host.test"),
-                "{name}: {failure}"
-            );
+            assert!(failure.problem.detail.contains("http://host.test"), "{name}: {failure}");
         }
     }
 }
 
+/// Threat V5.
 #[tokio::test]
 async fn details_hold_no_foreign_page() {
     let page = format!("{}MARKER{}", "x".repeat(1024), "<script>".repeat(100));
@@ -232,9 +201,7 @@ async fn follows_redirects_that_are_allowed() {
             assert!(!requests[1].contains('#'), "{requests:?}");
             if to.contains("other") {
                 assert!(
-                    requests[1]
-                        .to_ascii_lowercase()
-                        .contains("host: other.test\r\n"),
+                    requests[1].to_ascii_lowercase().contains("host: other.test\r\n"),
                     "{requests:?}"
                 );
             }
@@ -242,6 +209,7 @@ async fn follows_redirects_that_are_allowed() {
     }
 }
 
+/// Threat V2.
 #[tokio::test]
 async fn refuses_other_redirects() {
     for (status, to, why) in [
@@ -277,10 +245,7 @@ async fn refuses_other_redirects() {
 async fn a_redirect_needs_one_location_of_bounded_length() {
     let long = format!("HTTP/1.1 302 X\r\nLocation: /{}\r\n\r\n", "x".repeat(4000));
     for (answer, why) in [
-        (
-            "HTTP/1.1 302 X\r\nContent-Length: 0\r\n\r\n",
-            "exactly one Location",
-        ),
+        ("HTTP/1.1 302 X\r\nContent-Length: 0\r\n\r\n", "exactly one Location"),
         (
             "HTTP/1.1 302 X\r\nLocation: /a\r\nLocation: /b\r\n\r\n",
             "exactly one Location",
@@ -295,15 +260,12 @@ async fn a_redirect_needs_one_location_of_bounded_length() {
     }
 }
 
+/// Threat V2.
 #[tokio::test]
 async fn follows_ten_redirects_and_not_eleven() {
     for (hops, good) in [(10, true), (11, false)] {
         let server = WebServer::start(move |target| {
-            let number: u32 = target
-                .rsplit('/')
-                .next()
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(0);
+            let number: u32 = target.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0);
             match number {
                 last if last == hops => Act::ok(KEY_AUTHORIZATION),
                 number => Act::redirect(302, &format!("/{}", number + 1)),
@@ -324,20 +286,20 @@ async fn follows_a_redirect_to_https_with_any_certificate() {
     let params = rcgen::CertificateParams::new(vec!["wrong.invalid".to_owned()]).unwrap();
     let config = server_config(params, &[b"http/1.1"], rustls::ALL_VERSIONS);
     let acceptor = tokio_rustls::TlsAcceptor::from(config);
-    let secure = WebServer::start_at("127.0.0.1:0", Some(acceptor), |_| {
-        Act::ok(KEY_AUTHORIZATION)
-    })
-    .await;
-    let plain =
-        WebServer::start(|_| Act::redirect(301, &format!("https://other.test{PATH}"))).await;
-    attempt_with(&plain, |settings| {
-        settings.https_port = secure.address.port()
-    })
-    .await
-    .unwrap();
+    let secure = WebServer::start_at("127.0.0.1:0", Some(acceptor), |_| Act::ok(KEY_AUTHORIZATION)).await;
+    let plain = WebServer::start(|_| Act::redirect(301, &format!("https://other.test{PATH}"))).await;
+    attempt_with(&plain, |settings| settings.https_port = secure.address.port())
+        .await
+        .unwrap();
     assert_eq!(secure.requests().len(), 1);
 
-    let port = plain.address.port();
+    let rude = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = rude.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = rude.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream
+    });
     let failure = attempt_with(&plain, |settings| settings.https_port = port)
         .await
         .unwrap_err();
@@ -348,16 +310,14 @@ async fn follows_a_redirect_to_https_with_any_certificate() {
     );
 }
 
+/// Threats V4 and V7.
 #[tokio::test]
 async fn ends_in_bounded_time_and_size() {
     let head = || b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
     let fields = b"X-Field: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n";
     for (name, act) in [
         ("endless body", Act::Endless(head(), vec![b'x'; 65536])),
-        (
-            "endless whitespace",
-            Act::Endless(head(), vec![b' '; 65536]),
-        ),
+        ("endless whitespace", Act::Endless(head(), vec![b' '; 65536])),
         (
             "endless head",
             Act::Endless(b"HTTP/1.1 200 OK\r\n".to_vec(), fields.to_vec()),
@@ -366,14 +326,8 @@ async fn ends_in_bounded_time_and_size() {
             "endless early responses",
             Act::Endless(vec![], b"HTTP/1.1 103 Early\r\n\r\n".to_vec()),
         ),
-        (
-            "one octet at a time",
-            Act::Drip(head(), KEY_AUTHORIZATION.into()),
-        ),
-        (
-            "head one octet at a time",
-            Act::Drip(vec![], vec![b'H'; 1000]),
-        ),
+        ("one octet at a time", Act::Drip(head(), KEY_AUTHORIZATION.into())),
+        ("head one octet at a time", Act::Drip(vec![], vec![b'H'; 1000])),
         ("silence", Act::Wait),
     ] {
         let server = WebServer::start(move |_| act.clone()).await;
@@ -403,21 +357,16 @@ async fn the_other_family_is_tried_and_the_failure_names_all() {
     let port = server.address.port();
     let validator = validator(&names, |settings| settings.http01_port = port);
     validator.attempt(&target(dns("both.test"))).await.unwrap();
-    let failure = validator
-        .attempt(&target(dns("six.test")))
-        .await
-        .unwrap_err();
+    let failure = validator.attempt(&target(dns("six.test"))).await.unwrap_err();
     assert_eq!(failure.problem.kind, ErrorType::Connection);
-    assert!(
-        failure.problem.detail.contains(&format!("[::1]:{port}")),
-        "{failure}"
-    );
+    assert!(failure.problem.detail.contains(&format!("[::1]:{port}")), "{failure}");
     for name in ["none.test", "missing.test"] {
         let failure = validator.attempt(&target(dns(name))).await.unwrap_err();
         assert_eq!(failure.problem.kind, ErrorType::Dns, "{name}: {failure}");
     }
 }
 
+/// RFC 8738 sections 4 and 5.
 #[tokio::test]
 async fn an_address_is_asked_itself_without_dns() {
     let server = WebServer::start(|_| Act::ok(KEY_AUTHORIZATION)).await;
@@ -446,14 +395,12 @@ async fn an_address_is_asked_itself_without_dns() {
             .to_ascii_lowercase()
             .contains(&format!("host: [::1]:{port}\r\n"))
     );
-    for kind in [
-        hickory_proto::rr::RecordType::A,
-        hickory_proto::rr::RecordType::AAAA,
-    ] {
+    for kind in [hickory_proto::rr::RecordType::A, hickory_proto::rr::RecordType::AAAA] {
         assert!(names.asked(kind).is_empty());
     }
 }
 
+/// Threats V1 and V3.
 #[tokio::test]
 async fn addresses_are_judged_when_they_are_dialled() {
     let server = WebServer::start(|target| match target {
@@ -483,15 +430,8 @@ async fn addresses_are_judged_when_they_are_dialled() {
         });
         for name in ["host.test", "first.test"] {
             let failure = validator.attempt(&target(dns(name))).await.unwrap_err();
-            assert!(
-                failure.problem.detail.contains(word),
-                "{name} {address}: {failure}"
-            );
-            assert_eq!(
-                failure.problem.kind,
-                ErrorType::Connection,
-                "{name} {address}"
-            );
+            assert!(failure.problem.detail.contains(word), "{name} {address}: {failure}");
+            assert_eq!(failure.problem.kind, ErrorType::Connection, "{name} {address}");
         }
     }
     let names = NameServer::start().await;
@@ -502,6 +442,7 @@ async fn addresses_are_judged_when_they_are_dialled() {
     assert!(!failure.transient);
 }
 
+/// Threat V7.
 #[tokio::test]
 async fn a_silent_host_is_given_up() {
     let (address, _kept) = mute().await;
@@ -511,17 +452,12 @@ async fn a_silent_host_is_given_up() {
         settings.http01_port = address.port();
         settings.attempt_timeout = Duration::from_millis(300);
     });
-    let failure = validator
-        .attempt(&target(dns("host.test")))
-        .await
-        .unwrap_err();
+    let failure = validator.attempt(&target(dns("host.test"))).await.unwrap_err();
     assert_eq!(failure.problem.kind, ErrorType::Connection);
-    assert!(
-        failure.problem.detail.contains("not done when"),
-        "{failure}"
-    );
+    assert!(failure.problem.detail.contains("not done when"), "{failure}");
 }
 
+/// Threat V8.
 #[tokio::test]
 async fn a_wildcard_is_not_proven_by_one_host() {
     let names = NameServer::start().await;
@@ -544,9 +480,6 @@ async fn a_wildcard_is_not_proven_by_one_host() {
 async fn always_valid_asks_nobody() {
     let names = NameServer::start().await;
     let validator = validator(&names, |settings| settings.always_valid = true);
-    validator
-        .attempt(&target(dns("missing.test")))
-        .await
-        .unwrap();
+    validator.attempt(&target(dns("missing.test"))).await.unwrap();
     assert!(names.asked(hickory_proto::rr::RecordType::A).is_empty());
 }

@@ -14,6 +14,7 @@ mod resolve;
 mod settings;
 mod tls;
 mod tls_alpn01;
+mod worker;
 
 #[cfg(test)]
 mod testing;
@@ -30,10 +31,9 @@ use self::dial::{Deadline, Dialer, Host};
 pub use self::failure::Failure;
 use self::http01::{Http01, Ports};
 use self::resolve::Resolver;
-pub use self::settings::{
-    ATTEMPT_TIMEOUT, CaaPolicy, Dnssec, SettingsError, ValidationSettings, parse_network,
-};
+pub use self::settings::{ATTEMPT_TIMEOUT, CaaPolicy, Dnssec, SettingsError, ValidationSettings, parse_network};
 use self::tls_alpn01::TlsAlpn01;
+pub use self::worker::{AuthorizationEnd, ValidationWorker};
 
 /// What a try is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +67,7 @@ impl Validator {
         if settings.always_valid {
             tracing::warn!("validation.always_valid is on: every challenge passes unseen");
         }
-        let resolver = Arc::new(Resolver::new(
-            settings.resolver.as_deref(),
-            settings.dnssec,
-        )?);
+        let resolver = Arc::new(Resolver::new(settings.resolver.as_deref(), settings.dnssec)?);
         let rules = AddressRules::new(settings.allow_networks, settings.deny_networks);
         let dialer = Arc::new(Dialer::new(resolver.clone(), rules));
         Ok(Self {
@@ -118,9 +115,7 @@ impl Validator {
                     .await
             }
             (ChallengeType::TlsAlpn01, name @ (Name::Dns(_) | Name::Ip(_))) => {
-                self.tls_alpn01
-                    .attempt(name, key_authorization, deadline)
-                    .await
+                self.tls_alpn01.attempt(name, key_authorization, deadline).await
             }
             // Control of one host is not control of all names beside it (BR 3.2.2.4.19, 3.2.2.4.20),
             // and nobody can put a TXT record below an address (RFC 8738 section 7).

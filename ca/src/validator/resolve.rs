@@ -180,8 +180,7 @@ impl Resolver {
 
     /// Returns the CAA records of exactly this name (aliases followed); empty if there are none.
     pub(super) async fn caa(&self, name: &str) -> Result<Vec<CaaRecord>, LookupError> {
-        let Answer::Records(records) = self.records(&absolute(name)?, RecordType::CAA).await?
-        else {
+        let Answer::Records(records) = self.records(&absolute(name)?, RecordType::CAA).await? else {
             return Ok(Vec::new());
         };
         records
@@ -221,20 +220,14 @@ impl Resolver {
     }
 
     /// Sends one question; gives the answer section and what its emptiness would mean.
-    async fn ask(
-        &self,
-        name: &Name,
-        kind: RecordType,
-    ) -> Result<(Vec<Record>, Answer), LookupError> {
+    async fn ask(&self, name: &Name, kind: RecordType) -> Result<(Vec<Record>, Answer), LookupError> {
         let query = Query::query(name.clone(), kind);
         let mut options = DnsRequestOptions::default();
         options.use_edns = true;
         let response = async {
             match self.servers.as_ref() {
                 None => None,
-                Some(Servers::Trusted(pool)) => {
-                    Some(pool.lookup(query, options).first_answer().await)
-                }
+                Some(Servers::Trusted(pool)) => Some(pool.lookup(query, options).first_answer().await),
                 Some(Servers::Validated(pool)) => {
                     options.edns_set_dnssec_ok = true;
                     Some(pool.lookup(query, options).first_answer().await)
@@ -254,19 +247,13 @@ fn read(response: Result<DnsResponse, NetError>) -> Result<(Vec<Record>, Answer)
     match response {
         Ok(response) => {
             let absent = absence(response.response_code)?;
-            if response
-                .answers
-                .iter()
-                .any(|record| record.proof == Proof::Bogus)
-            {
+            if response.answers.iter().any(|record| record.proof == Proof::Bogus) {
                 return Err(LookupError::Bogus);
             }
             Ok((response.into_message().answers, absent))
         }
         Err(NetError::Dns(error)) => match error {
-            DnsError::NoRecordsFound(NoRecords { response_code, .. }) => {
-                Ok((Vec::new(), absence(response_code)?))
-            }
+            DnsError::NoRecordsFound(NoRecords { response_code, .. }) => Ok((Vec::new(), absence(response_code)?)),
             DnsError::ResponseCode(code) => Err(LookupError::Refusal(code)),
             // A denial that is proven to need no proof: the zone is unsigned.
             DnsError::Nsec {
@@ -277,10 +264,9 @@ fn read(response: Result<DnsResponse, NetError>) -> Result<(Vec<Record>, Answer)
             DnsError::Nsec { .. } | DnsError::DnssecBogus => Err(LookupError::Bogus),
             other => Err(LookupError::Unusable(super::failure::reason(other))),
         },
-        Err(
-            error
-            @ (NetError::Timeout | NetError::NoConnections | NetError::Busy | NetError::Io(_)),
-        ) => Err(LookupError::Silence(super::failure::reason(error))),
+        Err(error @ (NetError::Timeout | NetError::NoConnections | NetError::Busy | NetError::Io(_))) => {
+            Err(LookupError::Silence(super::failure::reason(error)))
+        }
         Err(error) => Err(LookupError::Unusable(super::failure::reason(error))),
     }
 }
@@ -355,8 +341,7 @@ fn in_turn(first: Vec<IpAddr>, second: Vec<IpAddr>) -> Vec<IpAddr> {
 }
 
 fn absolute(name: &str) -> Result<Name, LookupError> {
-    let mut name =
-        Name::from_ascii(name).map_err(|error| LookupError::Unusable(error.to_string()))?;
+    let mut name = Name::from_ascii(name).map_err(|error| LookupError::Unusable(error.to_string()))?;
     name.set_fqdn(true);
     Ok(name)
 }
@@ -393,11 +378,7 @@ fn name_servers_of(text: &str) -> Result<Vec<NameServerConfig>, SettingsError> {
     if addresses.is_empty() {
         return Err(bad("the name has no address"));
     }
-    Ok(addresses
-        .into_iter()
-        .take(NAME_SERVERS_MAX)
-        .map(name_server)
-        .collect())
+    Ok(addresses.into_iter().take(NAME_SERVERS_MAX).map(name_server).collect())
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {
@@ -409,21 +390,13 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(
         address.ip(),
         true,
-        vec![
-            connection(ProtocolConfig::Udp),
-            connection(ProtocolConfig::Tcp),
-        ],
+        vec![connection(ProtocolConfig::Udp), connection(ProtocolConfig::Tcp)],
     )
 }
 
 fn system_name_servers() -> Vec<NameServerConfig> {
     match hickory_resolver::system_conf::read_system_conf() {
-        Ok((config, _)) => config
-            .name_servers()
-            .iter()
-            .take(NAME_SERVERS_MAX)
-            .cloned()
-            .collect(),
+        Ok((config, _)) => config.name_servers().iter().take(NAME_SERVERS_MAX).cloned().collect(),
         Err(error) => {
             tracing::warn!(%error, "the system names no DNS server: only the hosts file is used");
             Vec::new()
@@ -464,10 +437,7 @@ mod tests {
     #[test]
     fn aliases_are_followed_inside_an_answer_and_beyond_it() {
         let owner = name("www.example.org");
-        let whole = vec![
-            alias("www.example.org", "h.example.net"),
-            a("h.example.net", 1),
-        ];
+        let whole = vec![alias("www.example.org", "h.example.net"), a("h.example.net", 1)];
         assert_eq!(
             follow(&owner, RecordType::A, whole),
             Ok(Followed::Records(vec![a("h.example.net", 1)]))
@@ -507,11 +477,7 @@ mod tests {
     fn only_two_codes_mean_that_there_is_nothing() {
         assert_eq!(absence(ResponseCode::NoError), Ok(Answer::NoData));
         assert_eq!(absence(ResponseCode::NXDomain), Ok(Answer::NoName));
-        for code in [
-            ResponseCode::ServFail,
-            ResponseCode::Refused,
-            ResponseCode::Unknown(99),
-        ] {
+        for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::Unknown(99)] {
             assert_eq!(absence(code), Err(LookupError::Refusal(code)));
         }
     }
@@ -525,10 +491,7 @@ mod tests {
             ("::1", 53),
         ] {
             let servers = name_servers_of(text).unwrap();
-            assert!(
-                servers[0].connections.iter().all(|c| c.port == port),
-                "{text}"
-            );
+            assert!(servers[0].connections.iter().all(|c| c.port == port), "{text}");
             assert_eq!(servers[0].connections.len(), 2, "{text}");
         }
         for text in ["", "127.0.0.1:", "127.0.0.1:99999", "name-without-port"] {
@@ -538,11 +501,7 @@ mod tests {
 
     #[test]
     fn families_take_turns() {
-        let [six, four_a, four_b]: [IpAddr; 3] =
-            ["::1", "127.0.0.1", "127.0.0.2"].map(|a| a.parse().unwrap());
-        assert_eq!(
-            in_turn(vec![six], vec![four_a, four_b]),
-            [six, four_a, four_b]
-        );
+        let [six, four_a, four_b]: [IpAddr; 3] = ["::1", "127.0.0.1", "127.0.0.2"].map(|a| a.parse().unwrap());
+        assert_eq!(in_turn(vec![six], vec![four_a, four_b]), [six, four_a, four_b]);
     }
 }

@@ -152,9 +152,7 @@ pub fn parse_network(text: &str) -> Result<IpNet, SettingsError> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address));
     }
-    let network: IpNet = text
-        .parse()
-        .map_err(|_| SettingsError::Network(text.to_owned()))?;
+    let network: IpNet = text.parse().map_err(|_| SettingsError::Network(text.to_owned()))?;
     if network.addr() != network.network() {
         return Err(SettingsError::NetworkBits {
             given: network,

@@ -80,11 +80,9 @@ impl NameServer {
     }
 
     pub(super) fn txt(&self, name: &str, records: &[&[&str]]) -> &Self {
-        let records = records.iter().map(|strings| {
-            RData::TXT(TXT::new(
-                strings.iter().map(|string| (*string).to_owned()).collect(),
-            ))
-        });
+        let records = records
+            .iter()
+            .map(|strings| RData::TXT(TXT::new(strings.iter().map(|string| (*string).to_owned()).collect())));
         self.set(name, RecordType::TXT, Reply::Records(records.collect()))
     }
 
@@ -147,10 +145,7 @@ impl NameServer {
                         continue;
                     };
                     let octets = answer.to_vec().unwrap();
-                    stream
-                        .write_u16(u16::try_from(octets.len()).unwrap())
-                        .await
-                        .unwrap();
+                    stream.write_u16(u16::try_from(octets.len()).unwrap()).await.unwrap();
                     stream.write_all(&octets).await.unwrap();
                 }
             });
@@ -161,16 +156,8 @@ impl NameServer {
         let question = Message::from_vec(question).ok()?;
         let query = question.queries.first()?.clone();
         let mut owner = query.name().clone();
-        let key = |name: &DnsRecordName, kind| {
-            (
-                name.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
-                kind,
-            )
-        };
-        self.asked
-            .lock()
-            .unwrap()
-            .push(key(&owner, query.query_type()));
+        let key = |name: &DnsRecordName, kind| (name.to_ascii().trim_end_matches('.').to_ascii_lowercase(), kind);
+        self.asked.lock().unwrap().push(key(&owner, query.query_type()));
         let zone = self.zone.lock().unwrap();
         let mut answer = Message::response(question.id, OpCode::Query);
         answer.metadata.recursion_desired = question.recursion_desired;
@@ -195,9 +182,7 @@ impl NameServer {
             None => {
                 let name = key(&owner, RecordType::A).0;
                 let below = format!(".{name}");
-                let exists = zone
-                    .keys()
-                    .any(|(known, _)| *known == name || known.ends_with(&below));
+                let exists = zone.keys().any(|(known, _)| *known == name || known.ends_with(&below));
                 if !exists && !name.is_empty() {
                     answer.metadata.response_code = ResponseCode::NXDomain;
                 }
@@ -224,19 +209,11 @@ impl Act {
     }
 
     pub(super) fn status(status: u16, body: &str) -> Self {
-        Self::Send(
-            format!(
-                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
-            .into(),
-        )
+        Self::Send(format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into())
     }
 
     pub(super) fn redirect(status: u16, to: &str) -> Self {
-        Self::Send(
-            format!("HTTP/1.1 {status} X\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into(),
-        )
+        Self::Send(format!("HTTP/1.1 {status} X\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into())
     }
 
     async fn perform(self, stream: &mut (impl tokio::io::AsyncWrite + Unpin)) {
@@ -340,12 +317,14 @@ pub(super) fn server_config(
     let certificate = params.self_signed(&key).unwrap();
     let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    // Not `with_single_cert`: it refuses certificates with a critical extension it does not know.
+    let certified = rustls::sign::CertifiedKey::new(vec![certificate.der().clone()], key);
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Arc::new(config)
 }
@@ -365,10 +344,7 @@ pub(super) async fn mute() -> (SocketAddr, Arc<Mutex<Vec<TcpStream>>>) {
 }
 
 /// Makes a validator that asks this name server.
-pub(super) fn validator(
-    names: &NameServer,
-    change: impl FnOnce(&mut ValidationSettings),
-) -> Validator {
+pub(super) fn validator(names: &NameServer, change: impl FnOnce(&mut ValidationSettings)) -> Validator {
     let mut settings = ValidationSettings {
         resolver: Some(names.address.to_string()),
         attempt_timeout: Duration::from_secs(3),

@@ -14,9 +14,7 @@ use super::settings::SettingsError;
 /// certificate, and starts every session anew.
 pub(super) fn connector(protocols: &[&[u8]]) -> Result<TlsConnector, SettingsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let schemes = provider
-        .signature_verification_algorithms
-        .supported_schemes();
+    let schemes = provider.signature_verification_algorithms.supported_schemes();
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| SettingsError::Tls(error.to_string()))?

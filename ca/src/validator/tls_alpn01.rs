@@ -46,15 +46,8 @@ impl TlsAlpn01 {
             Name::Ip(ip) => Host::Ip(*ip),
             Name::Dns(name) | Name::Wildcard(name) => Host::Name(name.as_str().to_owned()),
         };
-        let connected = self
-            .dialer
-            .dial(&host, self.port, Via::Target, deadline)
-            .await?;
-        let asked = format!(
-            "the {} handshake with {}",
-            PROTOCOL.escape_ascii(),
-            connected.peer
-        );
+        let connected = self.dialer.dial(&host, self.port, Via::Target, deadline).await?;
+        let asked = format!("the {} handshake with {}", PROTOCOL.escape_ascii(), connected.peer);
         let sni = sni(name);
         let server_name = ServerName::try_from(sni.clone())
             .map_err(|_| Failure::tls(format!("{sni} cannot be sent as a server name")))?;
@@ -65,10 +58,7 @@ impl TlsAlpn01 {
             .map_err(|error| Failure::tls(format!("{asked} failed: {}", reason(error))))?;
         let (_, connection) = stream.get_ref();
         let agreed = connection.alpn_protocol() == Some(PROTOCOL);
-        let certificate = connection
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .cloned();
+        let certificate = connection.peer_certificates().and_then(|chain| chain.first()).cloned();
         // A close_notify and the end of the connection; nothing was sent inside it.
         let _ = deadline.bound("closing", stream.shutdown()).await;
         if !agreed {
@@ -76,14 +66,9 @@ impl TlsAlpn01 {
                 "{asked}: the server did not agree on that protocol"
             )));
         }
-        let certificate = certificate
-            .ok_or_else(|| Failure::tls(format!("{asked}: no certificate was shown")))?;
-        check(
-            &certificate,
-            name,
-            &key_authorization_digest(key_authorization),
-        )
-        .map_err(|defect| Failure::incorrect(format!("{asked}: {defect}")))
+        let certificate = certificate.ok_or_else(|| Failure::tls(format!("{asked}: no certificate was shown")))?;
+        check(&certificate, name, &key_authorization_digest(key_authorization))
+            .map_err(|defect| Failure::incorrect(format!("{asked}: {defect}")))
     }
 }
 
@@ -96,15 +81,8 @@ pub(super) fn sni(name: &Name) -> String {
             format!("{d}.{c}.{b}.{a}.in-addr.arpa")
         }
         Name::Ip(IpAddr::V6(ip)) => {
-            let nibbles = ip
-                .octets()
-                .into_iter()
-                .rev()
-                .flat_map(|octet| [octet & 15, octet >> 4]);
-            nibbles
-                .map(|nibble| format!("{nibble:x}."))
-                .collect::<String>()
-                + "ip6.arpa"
+            let nibbles = ip.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
+            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
         }
     }
 }
@@ -172,10 +150,7 @@ fn check_name(certificate: &X509Certificate<'_>, name: &Name) -> Result<(), Defe
 }
 
 fn check_digest(certificate: &X509Certificate<'_>, digest: &[u8; 32]) -> Result<(), Defect> {
-    let mut found = certificate
-        .extensions()
-        .iter()
-        .filter(|e| e.oid == ACME_IDENTIFIER);
+    let mut found = certificate.extensions().iter().filter(|e| e.oid == ACME_IDENTIFIER);
     let extension = found.next().ok_or(Defect::NoIdentifier)?;
     if found.next().is_some() {
         return Err(Defect::SeveralIdentifiers);
