@@ -74,8 +74,8 @@ impl Registrar {
         let order = Order { progress: Progress::Processing { certificate: serial }, ..view.order.clone() };
         let detail = json!({ "certificate": serial.to_string() });
         let finalized = by_account(now, account.id, Action::OrderFinalized, id, detail);
-        let with_order = |batch: Batch| batch.with(Change::Order(order.clone())).and(finalized);
-        let recorded = match linted.record(&*self.store, account_actor(account.id), with_order).await {
+        let batch = Batch::new(finalized).with(Change::Order(order.clone()));
+        let recorded = match linted.record(&*self.store, batch).await {
             Ok(recorded) => recorded,
             // Another finalize of this order came first (A9).
             Err(CommitError::Conflict) => {
@@ -123,7 +123,7 @@ impl Registrar {
         let serial = Serial::random();
         let linted = self.prepared(profile, request, serial, now)?;
         let recorded = linted
-            .record(&*self.store, super::operator::operator(), |batch| batch)
+            .record_alone(&*self.store)
             .await
             .map_err(|error| Refusal::Internal(error.to_string()))?;
         self.complete(recorded, None, super::operator::operator()).await

@@ -8,7 +8,7 @@ use crate::{
     admin::Admin,
     clock::{SharedClock, SystemClock},
     config::{ConfigError, Settings},
-    issuer::{self, Issuer},
+    issuer::{self, Issuer, folder},
     registrar::{Parts, Registrar},
     signer::{Keyring, Passphrase},
     status::{CrlIssuer, CrlSettings, OcspIssuer, OcspSettings, StatusParts, StatusService},
@@ -62,12 +62,12 @@ impl House {
     /// # Errors
     /// [`OpenError`] with what the operator has to do.
     pub async fn open(dir: &Path, settings: Settings, passphrase: Option<Passphrase>) -> Result<Self, OpenError> {
-        if !dir.join(issuer::CHAIN_FILE).is_file() {
+        if !dir.join(folder::CHAIN_FILE).is_file() {
             return Err(OpenError::NoCa(dir.to_owned()));
         }
         let clock: SharedClock = Arc::new(SystemClock);
-        let keyring = Keyring::new(dir.join(issuer::KEYS_FOLDER), passphrase);
-        let issuer = Issuer::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
+        let keyring = Keyring::new(dir.join(folder::KEYS_FOLDER), passphrase);
+        let issuer = folder::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
         let issuer = Arc::new(issuer);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(part("the store"))?);
         let resumed = issuer::resume(&*store, std::slice::from_ref(&*issuer), clock.now())
@@ -77,7 +77,7 @@ impl House {
             let (finished, voided) = (resumed.finished.len(), resumed.voided.len());
             tracing::info!(finished, voided, "certificates that a crash interrupted are settled");
         }
-        let responder = super::own_certificate::responder(dir, &keyring, &issuer, &*store, &clock).await?;
+        let responder = super::own_certificate::responder(&keyring, &issuer, &*store, &clock).await?;
         let status = StatusService::open(
             store.clone(),
             clock.clone(),

@@ -21,17 +21,21 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::house::{House, OpenError, part};
 use crate::{
     clock::SharedClock,
+    digest::sha256,
     front::tls::Identity,
-    issuer::{self, IssueRequest, Issuer},
+    issuer::{self, IssueRequest, Issuer, folder},
     model::{Actor, Certificate, Serial},
     policy::Profile,
-    signer::{Keyring, PrivateKey, SharedSigner},
+    signer::{Keyring, PrivateKey},
     status::{Responder, StatusService},
-    store::Store,
+    store::{CertificateFilter, Page, Store},
 };
 
 /// How often it looks whether something has to be renewed.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+
+/// One is made every few weeks and kept for a year, so far fewer are there.
+const RESPONDERS_MAX: usize = 1000;
 
 const TLS_FOLDER: &str = "tls";
 const TLS_KEY: &str = "key.pem";
@@ -66,52 +70,52 @@ pub async fn issue(
         common_name: subject,
         ..IssueRequest::default()
     };
-    let actor = || Actor::System("server".to_owned());
     let linted = issuer::prepare(issuer, profile, request, Serial::random(), now)
         .map_err(part(failed))?
         .lint()
         .map_err(part(failed))?;
-    let recorded = linted.record(store, actor(), |batch| batch).await.map_err(part(failed))?;
+    let recorded = linted.record_alone(store).await.map_err(part(failed))?;
     let signed = recorded.sign(issuer).map_err(part(failed))?;
     let certificate = signed.certificate().clone();
-    store.commit(signed.batch(actor(), now)).await.map_err(part(failed))?;
+    store.commit(signed.batch(Actor::System("server".to_owned()), now)).await.map_err(part(failed))?;
     Ok(certificate)
 }
 
-/// Loads the OCSP responder, with a new certificate if the old one is missing or near its end.
+/// Finds the OCSP responder, with a new certificate if there is none or the last one is near its end.
 pub async fn responder(
-    dir: &Path,
     keyring: &Keyring,
     issuer: &Issuer,
     store: &dyn Store,
     clock: &SharedClock,
 ) -> Result<Responder, OpenError> {
     let now = clock.now();
-    let signer = keyring.load(&issuer::responder_id()).map_err(part("the OCSP responder's key"))?;
-    let path = dir.join(issuer::RESPONDER_FILE);
-    if let Ok(pem) = fs::read(&path)
-        && let Ok(der) = CertificateDer::from_pem_slice(&pem)
-        && is_fresh(&der, now)
-        && let Ok(responder) = Responder::new(&der, signer.clone(), false)
-    {
-        return Ok(responder);
-    }
-    renewed_responder(&path, signer, issuer, store, now).await
+    let signer = keyring.load(&folder::responder_id()).map_err(part("the OCSP responder's key"))?;
+    let der = match responder_certificate(store, signer.spki_der(), now).await? {
+        Some(der) => der,
+        None => {
+            let name = format!("OCSP responder of {}", issuer.id());
+            issuer::issue_ocsp_responder(store, issuer, &signer, &name, now)
+                .await
+                .map_err(part("the OCSP responder's certificate"))?
+                .der()
+                .unwrap_or_default()
+                .to_vec()
+        }
+    };
+    Responder::new(&der, signer, false).map_err(part("the OCSP responder"))
 }
 
-async fn renewed_responder(
-    path: &Path,
-    signer: SharedSigner,
-    issuer: &Issuer,
-    store: &dyn Store,
-    now: Timestamp,
-) -> Result<Responder, OpenError> {
-    let subject = issuer::responder_name(issuer);
-    let certificate =
-        issue(&Profile::ocsp_responder(), &[], Some(subject), signer.spki_der(), issuer, store, now).await?;
-    let der = certificate.der().unwrap_or_default();
-    replace_file(path, crate::pem::certificate(der).as_bytes(), 0o644).map_err(part("the OCSP responder's certificate"))?;
-    Responder::new(der, signer, false).map_err(part("the OCSP responder"))
+/// Finds a fresh certificate of the responder's key in the store: no file can lag behind it.
+async fn responder_certificate(store: &dyn Store, spki_der: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, OpenError> {
+    let filter = CertificateFilter {
+        state: Some("issued".to_owned()),
+        profile: Some(Profile::OCSP_RESPONDER.to_owned()),
+        spki_sha256: Some(sha256(spki_der)),
+        ..CertificateFilter::default()
+    };
+    let found = store.certificates(&filter, Page::first(RESPONDERS_MAX)).await.map_err(part("the store"))?;
+    let latest = found.into_iter().max_by_key(|certificate| certificate.not_after);
+    Ok(latest.and_then(|c| c.der().map(<[u8]>::to_vec)).filter(|der| is_fresh(der, now)))
 }
 
 /// Whether a certificate has more than a third of its life left.
@@ -171,14 +175,9 @@ impl OwnCertificate {
             self.identity.replace(chain, key).map_err(part("the CA's own certificate"))?;
             tracing::info!("the CA's own certificate is renewed");
         }
-        let path = self.dir.join(issuer::RESPONDER_FILE);
-        let fresh = fs::read(&path)
-            .ok()
-            .and_then(|pem| CertificateDer::from_pem_slice(&pem).ok())
-            .is_some_and(|der| is_fresh(&der, now));
-        if !fresh {
-            let signer = self.keyring.load(&issuer::responder_id()).map_err(part("the OCSP responder's key"))?;
-            let responder = renewed_responder(&path, signer, &self.issuer, &*self.store, now).await?;
+        let signer = self.keyring.load(&folder::responder_id()).map_err(part("the OCSP responder's key"))?;
+        if responder_certificate(&*self.store, signer.spki_der(), now).await?.is_none() {
+            let responder = responder(&self.keyring, &self.issuer, &*self.store, &self.clock).await?;
             for issuer in self.status.ocsp().issuers() {
                 if issuer.id() == self.issuer.id() {
                     issuer.replace_responder(responder).map_err(part("the OCSP responder"))?;
