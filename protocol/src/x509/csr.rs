@@ -474,6 +474,10 @@ fn check_signature(request: &X509CertificationRequest<'_>, key_kind: KeyKind) ->
     if !fits {
         return Err(CsrError::SignatureAlgorithm);
     }
+    // A signature is whole octets: bits that nobody signed would otherwise be free to differ.
+    if request.signature_value.unused_bits != 0 {
+        return Err(CsrError::Signature);
+    }
     if key_kind == KeyKind::Ed25519 {
         return check_ed25519(request);
     }
