@@ -32,7 +32,13 @@ pub struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
     /// The state folder: configuration, keys, certificates, store
-    #[arg(long, global = true, default_value = "./sigillo", env = "SIGILLO_CA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "./sigillo",
+        env = "SIGILLO_CA_DIR",
+        value_name = "DIR"
+    )]
     dir: PathBuf,
     /// Sets a configuration key for this run, for example --set acme.eab_required=true
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
@@ -106,7 +112,10 @@ pub struct CliError {
 
 impl CliError {
     fn new(message: impl ToString) -> Self {
-        Self { message: message.to_string(), detail: None }
+        Self {
+            message: message.to_string(),
+            detail: None,
+        }
     }
 
     fn with_detail(mut self, detail: impl ToString) -> Self {
@@ -124,7 +133,10 @@ impl<E: std::error::Error> From<E> for CliError {
             source = inner.source();
         }
         let detail = (!chain.is_empty()).then(|| chain.join("\n"));
-        Self { message: error.to_string(), detail }
+        Self {
+            message: error.to_string(),
+            detail,
+        }
     }
 }
 
@@ -178,7 +190,11 @@ fn dispatch(cli: Cli) -> CliResult {
 }
 
 fn block_on<F: Future<Output = CliResult>>(work: F) -> CliResult {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::from)?.block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::from)?
+        .block_on(work)
 }
 
 impl Common {

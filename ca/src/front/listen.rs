@@ -51,19 +51,38 @@ pub async fn serve_tls(
     let shake_hands = move |stream| {
         let acceptor = acceptor.clone();
         // Whoever breaks off a handshake is no news; scanners do it all day.
-        async move { tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await.ok()?.ok() }
+        async move {
+            tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+                .await
+                .ok()?
+                .ok()
+        }
     };
     serve(|| accept(&listener), shake_hands, router, connections_max, stop).await;
 }
 
 /// Serves a router over plain TCP.
 pub async fn serve_plain(listener: TcpListener, router: Router, connections_max: usize, stop: watch::Receiver<bool>) {
-    serve(|| accept(&listener), async |stream| Some(stream), router, connections_max, stop).await;
+    serve(
+        || accept(&listener),
+        async |stream| Some(stream),
+        router,
+        connections_max,
+        stop,
+    )
+    .await;
 }
 
 /// Serves a router on a Unix socket.
 pub async fn serve_unix(listener: UnixListener, router: Router, connections_max: usize, stop: watch::Receiver<bool>) {
-    serve(|| accept_unix(&listener), async |stream| Some(stream), router, connections_max, stop).await;
+    serve(
+        || accept_unix(&listener),
+        async |stream| Some(stream),
+        router,
+        connections_max,
+        stop,
+    )
+    .await;
 }
 
 /// Takes connections while there is room, prepares and serves each in a task of its own; once told to stop, lets
