@@ -58,6 +58,19 @@ enum Decision {
 /// # Errors
 /// When store or key fail; what was done until then stands, and another call goes on.
 pub async fn resume(store: &dyn Store, issuers: &[Issuer], now: Timestamp) -> Result<Resumed, ResumeError> {
+    resume_before(store, issuers, now, Timestamp::MAX).await
+}
+
+/// As [`resume`], for what was intended before a moment: while the daemon runs, only what is old enough has failed.
+///
+/// # Errors
+/// As for [`resume`].
+pub async fn resume_before(
+    store: &dyn Store,
+    issuers: &[Issuer],
+    now: Timestamp,
+    before: Timestamp,
+) -> Result<Resumed, ResumeError> {
     let mut resumed = Resumed::default();
     loop {
         let intended = store.certificates_intended(resumed.left.len() + PAGE).await?;
@@ -69,6 +82,10 @@ pub async fn resume(store: &dyn Store, issuers: &[Issuer], now: Timestamp) -> Re
             return Ok(resumed);
         }
         for certificate in open {
+            if certificate.created >= before {
+                resumed.left.push(certificate.serial);
+                continue;
+            }
             resume_one(store, issuers, certificate, now, &mut resumed).await?;
         }
     }
