@@ -87,11 +87,7 @@ pub async fn run(
         Some(address) => Some(bind(sockets, address).await?),
         None => None,
     };
-    let in_use: Vec<_> = [Some(server.https), Some(server.http), server.health]
-        .into_iter()
-        .flatten()
-        .collect();
-    sockets.keep_only(&in_use);
+    sockets.keep_only(&server.addresses());
     let socket_path = house.dir.join(ADMIN_SOCKET);
     let socket = sockets::operators(&socket_path, &house.dir.join(folder::KEYS_FOLDER)).map_err(|source| {
         ServeError::Listen {
