@@ -21,7 +21,7 @@ use sigillo_client::{
 use sigillo_protocol::acme::identifier::Name;
 use tokio::sync::{oneshot, watch};
 
-use super::{CliError, CliResult, Common, init};
+use super::{CliError, CliResult, Common, init, serve::Signals};
 use crate::{
     clock::{Clock, SystemClock},
     issuer::folder,
@@ -52,18 +52,17 @@ const CRL_PAUSE: Duration = Duration::from_millis(100);
 const CLIENT_HOME: &str = "quickstart-client";
 
 pub async fn run(common: &Common, args: Args) -> CliResult {
-    let mut common = common.clone();
     if common.dir.join(folder::CHAIN_FILE).is_file() {
         println!("using the CA in {}", common.dir.display());
     } else {
-        init::create_default(&common).await?;
+        init::create_default(common).await?;
         println!("made a CA in {}", common.dir.display());
     }
-    // Without a privilege nobody can listen on port 80, so the tour validates on a port of its own.
-    if !common.set.iter().any(|set| set.starts_with("validation.http01_port")) {
-        common.set.insert(0, format!("validation.http01_port={HTTP01_PORT}"));
-    }
     let mut settings = common.settings()?;
+    // Without a privilege nobody can listen on port 80, so the tour validates on a port of its own.
+    if settings.validation.http01_port == 80 {
+        settings.validation.http01_port = HTTP01_PORT;
+    }
     if settings.server.log == "info" {
         settings.server.log = "warn".to_owned();
     }
@@ -73,7 +72,8 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
 
     let (stop, stopped) = watch::channel(false);
     let (tell, told) = oneshot::channel::<Ready>();
-    let daemon = tokio::spawn(async move {
+    let mut signals = Signals::new()?;
+    let mut daemon = tokio::spawn(async move {
         server::run(house, &Sockets::default(), stopped, move |ready| {
             let _ = tell.send(ready.clone());
         })
@@ -101,7 +101,10 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
         return toured;
     }
     tour.what_next();
-    tokio::signal::ctrl_c().await?;
+    tokio::select! {
+        () = signals.stop() => {}
+        ended = &mut daemon => return Ok(ended??),
+    }
     let _ = stop.send(true);
     daemon.await.map_err(CliError::from)??;
     Ok(())
@@ -254,20 +257,44 @@ impl Tour<'_> {
         if !output.status.success() {
             return Err(CliError::new("openssl does not accept the OCSP answer"));
         }
-        let crl = std::fs::read(&files.crl)?;
+        self.openssl_path(files)?;
         let output = Command::new("openssl")
             .args(["crl", "-inform", "DER", "-noout", "-text", "-in"])
             .arg(&files.crl)
             .output()?;
+        if !output.status.success() {
+            return Err(CliError::new("openssl does not accept the CRL"));
+        }
         let text = String::from_utf8_lossy(&output.stdout);
-        let entries: Vec<&str> = text
-            .lines()
-            .skip_while(|line| !line.contains("Revoked Certificates"))
-            .take_while(|line| !line.contains("Signature Algorithm"))
-            .collect();
-        println!("  openssl crl ({} octets)", crl.len());
-        for line in entries {
+        println!("  openssl crl");
+        let entries = text.lines().skip_while(|line| !line.contains("Revoked Certificates"));
+        for line in entries.take_while(|line| !line.contains("Signature Algorithm")) {
             println!("    {}", line.trim_end());
+        }
+        Ok(())
+    }
+
+    /// Has OpenSSL build the whole path and look at both CRLs: the second certificate passes, the first does not.
+    fn openssl_path(&self, files: &Files) -> CliResult {
+        let verify = |certificate: &Path| {
+            Command::new("openssl")
+                .args(["verify", "-crl_check_all", "-CAfile"])
+                .arg(self.dir.join(folder::ROOT_FILE))
+                .arg("-untrusted")
+                .arg(self.dir.join(folder::CHAIN_FILE))
+                .arg("-CRLfile")
+                .arg(&files.crls)
+                .arg(certificate)
+                .output()
+        };
+        for (certificate, passes) in [(&files.revoked, false), (&files.good, true)] {
+            let output = verify(certificate)?;
+            print_indented("openssl verify -crl_check_all", &output.stdout, &output.stderr);
+            if output.status.success() != passes {
+                return Err(CliError::new(
+                    "openssl does not judge the certificates by the CRLs as it should",
+                ));
+            }
         }
         Ok(())
     }
@@ -275,23 +302,29 @@ impl Tour<'_> {
     fn what_next(&self) {
         let root = self.dir.join(folder::ROOT_FILE);
         let root = std::path::absolute(&root).unwrap_or(root);
+        let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sigillo-ca"));
+        let beside = own.with_file_name("sigillo");
+        // The bundled client lies beside this program where both were built or installed together.
+        let client = if beside.is_file() {
+            beside
+        } else {
+            PathBuf::from("sigillo")
+        };
+        let (directory, port) = (&self.ready.directory, self.http01_port);
         println!("\nthe CA keeps serving; stop it with Ctrl-C. What next, in another terminal:");
         println!(
-            "  sigillo --directory {} --ca-root {} \\",
-            self.ready.directory,
+            "  {} --directory {directory} --ca-root {} \\",
+            client.display(),
             root.display()
         );
-        println!("      order localhost --http01-port {}", self.http01_port);
+        println!("      order localhost --agree-tos --http01-port {port}");
         println!(
             "  REQUESTS_CA_BUNDLE={} certbot certonly --standalone -d localhost \\",
             root.display()
         );
-        println!(
-            "      --server {} --http-01-port {} --register-unsafely-without-email --agree-tos \\",
-            self.ready.directory, self.http01_port
-        );
+        println!("      --server {directory} --http-01-port {port} --register-unsafely-without-email --agree-tos \\");
         println!("      --config-dir certbot --work-dir certbot --logs-dir certbot");
-        println!("  sigillo-ca --dir {} certs list", self.dir.display());
+        println!("  {} --dir {} certs list", own.display(), self.dir.display());
     }
 }
 
@@ -310,6 +343,8 @@ struct Files {
     revoked: PathBuf,
     good: PathBuf,
     crl: PathBuf,
+    /// The issuing CA's and the root's CRL, PEM.
+    crls: PathBuf,
 }
 
 impl Files {
@@ -319,10 +354,14 @@ impl Files {
             revoked: folder.join("first.pem"),
             good: folder.join("second.pem"),
             crl: folder.join("issuing.crl"),
+            crls: folder.join("crls.pem"),
         };
         std::fs::write(&files.revoked, crate::pem::certificate(revoked))?;
         std::fs::write(&files.good, crate::pem::certificate(good))?;
         std::fs::write(&files.crl, crl)?;
+        let root_crl = std::fs::read(dir.join(folder::ROOT_CRL_FILE))?;
+        let both = [crl, &root_crl].map(|crl| crate::pem::block("X509 CRL", crl)).concat();
+        std::fs::write(&files.crls, both)?;
         Ok(files)
     }
 }

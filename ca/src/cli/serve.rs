@@ -1,5 +1,7 @@
 //! `serve`: the daemon, until SIGTERM; SIGHUP takes up a changed configuration.
 
+use std::time::Duration;
+
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -8,9 +10,14 @@ use tokio::{
 use super::{CliError, CliResult, Common};
 use crate::{
     config::Settings,
-    server::{self, House, Ready, Sockets},
+    server::{self, House, OpenError, Ready, Sockets},
     telemetry,
 };
+
+/// How often and how long apart a state folder is tried that somebody else has open for a moment: an operator's command that
+/// found no daemon, a task of the old house that has not ended.
+const OPEN_TRIES: u32 = 50;
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 pub async fn run(common: &Common) -> CliResult {
     let mut settings = common.settings()?;
@@ -18,8 +25,8 @@ pub async fn run(common: &Common) -> CliResult {
     let mut signals = Signals::new()?;
     let sockets = Sockets::default();
     let mut announced = false;
+    let mut house = House::open(&common.dir, settings.clone(), common.passphrase()?).await?;
     loop {
-        let house = House::open(&common.dir, settings, common.passphrase()?).await?;
         let (stop, stopped) = watch::channel(false);
         let serving = server::run(house, &sockets, stopped, |ready: &Ready| {
             if !std::mem::replace(&mut announced, true) {
@@ -27,21 +34,49 @@ pub async fn run(common: &Common) -> CliResult {
             }
         });
         tokio::pin!(serving);
-        let next = tokio::select! {
+        let mut next = tokio::select! {
             ended = &mut serving => return Ok(ended?),
             next = signals.next(common, &sockets) => next,
         };
         let _ = stop.send(true);
-        tokio::select! {
-            ended = &mut serving => ended?,
-            // A second signal does not wait for connections to end.
-            () = signals.stop() => std::process::exit(1),
+        loop {
+            tokio::select! {
+                ended = &mut serving => break ended?,
+                // A wish to end comes before a wish to reload; only the second one does not wait for connections.
+                () = signals.stop() => match next {
+                    Next::Stop => std::process::exit(1),
+                    Next::Reload(_) => next = Next::Stop,
+                },
+            }
         }
-        match next {
-            Next::Stop => return Ok(()),
-            Next::Reload(changed) => settings = *changed,
+        let Next::Reload(changed) = next else {
+            return Ok(());
+        };
+        house = match reopen(common, &changed).await {
+            Ok(house) => {
+                settings = *changed;
+                house
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = error.message,
+                    "the changed configuration cannot be used; the old one stays in force"
+                );
+                reopen(common, &settings).await?
+            }
+        };
+    }
+}
+
+/// Opens the house again, after the one before has just been left.
+async fn reopen(common: &Common, settings: &Settings) -> CliResult<House> {
+    for _ in 1..OPEN_TRIES {
+        match House::open(&common.dir, settings.clone(), common.passphrase()?).await {
+            Err(OpenError::InUse(_)) => tokio::time::sleep(OPEN_PAUSE).await,
+            opened => return Ok(opened?),
         }
     }
+    Ok(House::open(&common.dir, settings.clone(), common.passphrase()?).await?)
 }
 
 /// Prints the line that scripts wait for, and tells systemd.
@@ -57,14 +92,14 @@ enum Next {
     Reload(Box<Settings>),
 }
 
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -72,7 +107,8 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
+    /// Waits for a wish to end.
+    pub(super) async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

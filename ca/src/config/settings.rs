@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Everything that the daemon has to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Where it listens and what it is called.
     pub server: ServerSettings,

@@ -93,6 +93,7 @@ impl Registrar {
             }));
         }
         self.store.commit(batch).await?;
+        tracing::info!(account = %account.id, "account made");
         let account = Account {
             version: account.version.next(),
             ..account

@@ -118,6 +118,7 @@ impl Registrar {
             Ok(self.store.commit(batch).await?)
         })
         .await?;
+        tracing::info!(%serial, reason = reason.map(RevocationReason::as_str), "certificate revoked by an operator");
         self.status
             .catch_up()
             .await

@@ -88,6 +88,7 @@ impl Registrar {
     pub async fn revoke(&self, request: RevocationRequest<'_>) -> Result<(), Refusal> {
         let serial = serial_of(request.der)?;
         settle(|| self.revoke_round(&request, serial)).await?;
+        tracing::info!(%serial, reason = ?request.reason, "certificate revoked");
         self.status
             .catch_up()
             .await

@@ -15,7 +15,10 @@ use crate::{
     registrar::{Parts, Registrar},
     signer::{Keyring, Passphrase},
     status::{CrlIssuer, CrlSettings, OcspIssuer, OcspSettings, StatusParts, StatusService},
-    store::{Store, embedded::SqliteStore},
+    store::{
+        Store,
+        embedded::{self, SqliteStore},
+    },
     telemetry::Metrics,
     validator::Validator,
 };
@@ -29,6 +32,9 @@ pub enum OpenError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Another process has the store open.
+    #[error("{0}")]
+    InUse(String),
     /// A part of it cannot be opened.
     #[error("{what} cannot be opened: {message}")]
     Part {
@@ -43,6 +49,13 @@ pub(super) fn part<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -
     move |error| OpenError::Part {
         what,
         message: error.to_string(),
+    }
+}
+
+fn store_error(error: embedded::OpenError) -> OpenError {
+    match error {
+        in_use @ embedded::OpenError::InUse(_) => OpenError::InUse(in_use.to_string()),
+        other => part("the store")(other),
     }
 }
 
@@ -75,7 +88,7 @@ impl House {
         let keyring = Keyring::new(dir.join(folder::KEYS_FOLDER), passphrase);
         let issuer = folder::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
         let issuer = Arc::new(issuer);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(part("the store"))?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(store_error)?);
         let resumed = issuer::resume(&*store, std::slice::from_ref(&*issuer), clock.now())
             .await
             .map_err(part("what a crash left"))?;

@@ -135,6 +135,7 @@ pub async fn run(
     if let Some(listener) = health_listener {
         let router = health::router(Health {
             store: house.store.clone(),
+            issuer: house.issuer.id().clone(),
             metrics: house.metrics.clone(),
         });
         tasks.spawn(listen::serve_plain(

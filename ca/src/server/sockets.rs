@@ -35,8 +35,13 @@ impl Sockets {
     /// # Errors
     /// The first address that cannot be had, and why.
     pub async fn reserve(&self, addresses: &[SocketAddr]) -> Result<(), (SocketAddr, io::Error)> {
+        let before: Vec<SocketAddr> = self.lock().keys().copied().collect();
         for address in addresses {
-            self.listen(*address).await.map_err(|error| (*address, error))?;
+            if let Err(error) = self.listen(*address).await {
+                // A socket that nobody serves would let clients connect into nothing.
+                self.keep_only(&before);
+                return Err((*address, error));
+            }
         }
         Ok(())
     }

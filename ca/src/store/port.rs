@@ -24,6 +24,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`CommitError::Duplicate`] if something unique is there already. In both cases nothing was changed.
     async fn commit(&self, batch: Batch) -> Result<(), CommitError>;
 
+    /// Returns whether commits are taken: a backend that once could not tell whether a commit was durable takes no more.
+    fn writable(&self) -> bool;
+
     /// Returns a signal that moves after every commit, for workers that wait for something to do.
     fn changed(&self) -> watch::Receiver<u64>;
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    io::IsTerminal,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -14,6 +15,7 @@ pub fn start_logging(filter: &str, json: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let _ = if json {
         builder.json().try_init()

@@ -128,6 +128,7 @@ async fn no_resource() -> Response {
 
 /// Adds what every answer has: links, nonces, cross-origin headers; gives bare errors a document.
 async fn common(State(front): Shared, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_post = request.method() == Method::POST;
     let is_directory = request.uri().path() == path::DIRECTORY;
     let preflight =
@@ -140,6 +141,7 @@ async fn common(State(front): Shared, request: Request, next: Next) -> Response 
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = with_document(response, "This resource does not answer this method.");
     }
+    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
     let failed = response.status().is_client_error() || response.status().is_server_error();
     let headers = response.headers_mut();
     if (is_post || failed) && !headers.contains_key(REPLAY_NONCE) {
