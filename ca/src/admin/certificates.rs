@@ -177,8 +177,7 @@ pub(super) async fn sign(State(admin): Shared, Json(wish): Json<SignWish>) -> Re
             .map_err(|_| AdminError::refused("the request is neither PEM nor base64 of DER"))?
     };
     let certificate = admin.registrar.sign_for_operator(&csr, wish.profile.as_deref()).await?;
+    let chain = certificate.der().and_then(|der| admin.registrar.issuer().chain_pem(der, 0)).unwrap_or_default();
     let shown = ShownCertificate::new(certificate, admin.registrar.now(), true);
-    let above = admin.registrar.issuer().chains().first().map(|chain| chain.pem().to_owned()).unwrap_or_default();
-    let chain = format!("{}{above}", shown.pem.clone().unwrap_or_default());
     Ok(Json(SignedAnswer { certificate: shown, chain }))
 }

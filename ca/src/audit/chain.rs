@@ -20,7 +20,10 @@ pub struct Chain {
 
 impl Chain {
     /// The chain before its first record.
-    pub const START: Self = Self { sequence: 0, hash: [0; 32] };
+    pub const START: Self = Self {
+        sequence: 0,
+        hash: [0; 32],
+    };
 
     /// Returns where the chain stands after the event whose canonical JSON is given.
     #[must_use]
@@ -66,10 +69,15 @@ pub fn verify<'a>(from: Chain, records: impl IntoIterator<Item = &'a AuditRecord
     records.into_iter().try_fold(from, |chain, record| {
         let next = chain.extended(&canonical(&record.event));
         if record.sequence != next.sequence {
-            return Err(Break::Sequence { expected: next.sequence, found: record.sequence });
+            return Err(Break::Sequence {
+                expected: next.sequence,
+                found: record.sequence,
+            });
         }
         if record.hash != next.hash {
-            return Err(Break::Hash { sequence: record.sequence });
+            return Err(Break::Hash {
+                sequence: record.sequence,
+            });
         }
         Ok(next)
     })
@@ -151,7 +159,11 @@ mod tests {
             .map(|n| {
                 let event = event(&format!("key {n}"), json!({ "b": n, "a": [null, true] }));
                 chain = chain.extended(&canonical(&event));
-                AuditRecord { sequence: chain.sequence, event, hash: chain.hash }
+                AuditRecord {
+                    sequence: chain.sequence,
+                    event,
+                    hash: chain.hash,
+                }
             })
             .collect()
     }
@@ -180,7 +192,13 @@ mod tests {
         let whole = verify(Chain::START, &records).unwrap();
         let part = verify(Chain::START, &records[..2]).unwrap();
         assert_eq!(verify(part, &records[2..]), Ok(whole));
-        assert_eq!(whole, Chain { sequence: 5, hash: records[4].hash });
+        assert_eq!(
+            whole,
+            Chain {
+                sequence: 5,
+                hash: records[4].hash
+            }
+        );
     }
 
     #[test]
@@ -192,7 +210,9 @@ mod tests {
         check(
             |log| {
                 log.remove(1);
-                log.iter_mut().enumerate().for_each(|(n, record)| record.sequence = n as u64 + 1);
+                log.iter_mut()
+                    .enumerate()
+                    .for_each(|(n, record)| record.sequence = n as u64 + 1);
             },
             Break::Hash { sequence: 2 },
         );

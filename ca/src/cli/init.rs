@@ -1,22 +1,29 @@
 //! `init`: a new CA.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
+
+use sigillo_protocol::x509::key::KeyKind;
 
 use super::{CliError, CliResult, Common};
 use crate::{
-    config::{self, CalendarSpan},
-    issuer::{self, Ceremony},
-
+    clock::{Clock, SystemClock},
+    config,
+    issuer::{self, CeremonyOptions, folder},
+    policy::{NameConstraints, profile::CalendarSpan},
+    store::embedded::SqliteStore,
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What the CA is called; its certificates are named after it
-    #[arg(long, default_value = "Sigillo")]
+    #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
+    /// The organisation in its certificates
+    #[arg(long)]
+    organization: Option<String>,
     /// The kind of the CA's keys: ecdsa-p256, ecdsa-p384, ed25519, rsa-3072, rsa-4096
     #[arg(long, default_value = "ecdsa-p256")]
-    key: String,
+    key: KeyKind,
     /// How long the root is valid
     #[arg(long, default_value = "20y", value_parser = CalendarSpan::parse)]
     root_validity: CalendarSpan,
@@ -28,70 +35,68 @@ pub struct Args {
     name_constraint: Vec<String>,
 }
 
+const DEFAULT_NAME: &str = "Sigillo";
+
+/// The database's file below the store's folder, as `store.url` has it by default.
+const DATABASE: &str = "sigillo.db";
+
 pub async fn run(common: &Common, args: Args) -> CliResult {
-    let made = create(common, args).await?;
+    let settings = common.settings()?;
+    let options = CeremonyOptions {
+        organization: args.organization,
+        key: args.key,
+        root_validity: args.root_validity,
+        issuer_validity: args.issuer_validity,
+        constraints: NameConstraints::parse(&args.name_constraint)?,
+        ..CeremonyOptions::new(args.name, settings.server.public_http)
+    };
+    let made = create(common, options).await?;
     if common.json {
-        println!("{}", serde_json::json!({ "dir": common.dir, "root": made.root, "chain": made.chain }));
+        println!("{}", serde_json::json!({ "dir": common.dir, "root": made.root, "rootSha256": made.root_sha256 }));
         return Ok(());
     }
-    println!("made a CA in {}", common.dir.display());
-    println!("  trust this on your machines:   {}", made.root.display());
-    println!("  keep this away from the CA:    {}", made.root_key.display());
-    println!("  start it:                      sigillo-ca serve --dir {}", common.dir.display());
+    let dir = common.dir.display();
+    println!("made a CA in {dir}");
+    println!("  trust this on your machines:  {}", made.root.display());
+    println!("  its SHA-256 fingerprint:      {}", made.root_sha256);
+    println!("  keep this off the machine:    {}", made.root_key.display());
+    println!("  start it:                     sigillo-ca serve --dir {dir}");
     Ok(())
 }
 
 /// Where things are.
 pub struct Made {
     pub root: PathBuf,
-    pub chain: PathBuf,
     pub root_key: PathBuf,
+    pub root_sha256: String,
 }
 
-impl Default for Args {
-    fn default() -> Self {
-        Self {
-            name: "Sigillo".to_owned(),
-            key: "ecdsa-p256".to_owned(),
-            root_validity: CalendarSpan::parse("20y").expect("invariant: a length of time"),
-            issuer_validity: CalendarSpan::parse("5y").expect("invariant: a length of time"),
-            name_constraint: Vec::new(),
-        }
-    }
-}
-
-pub async fn create(common: &Common, args: Args) -> CliResult<Made> {
+/// Makes a CA with the usual choices.
+pub async fn create_default(common: &Common) -> CliResult<Made> {
     let settings = common.settings()?;
-    let dir = &common.dir;
-    issuer::initialise(
-        dir,
-        &Ceremony {
-            name: args.name,
-            key: args.key,
-            root_validity: args.root_validity,
-            issuer_validity: args.issuer_validity,
-            name_constraints: args.name_constraint,
-            public_http: settings.server.public_http,
-            store: settings.store.path,
-            passphrase: common.passphrase()?,
-        },
-    )
-    .await?;
-    write_configuration(common)?;
-    Ok(Made {
-        root: dir.join(issuer::ROOT_FILE),
-        chain: dir.join(issuer::CHAIN_FILE),
-        root_key: dir.join(issuer::KEYS_FOLDER).join("root.pem"),
-    })
+    create(common, CeremonyOptions::new(DEFAULT_NAME, settings.server.public_http)).await
 }
 
-/// Writes the configuration: what was set on the command line of `init` holds for good.
-fn write_configuration(common: &Common) -> CliResult {
-    let path = common.dir.join(config::FILE_NAME);
-    if path.exists() {
-        return Ok(());
+async fn create(common: &Common, options: CeremonyOptions) -> CliResult<Made> {
+    let settings = common.settings()?;
+    let default = common.dir.join("store").join(DATABASE);
+    if settings.store.path != default {
+        return Err(CliError::new("init makes its store at store/sigillo.db: leave store.url out, and move it afterwards"));
     }
-    let text = config::raw::document(&common.set)?;
-    std::fs::write(&path, text)
-        .map_err(|error| CliError::new(format!("{} cannot be written", path.display())).with_detail(error))
+    let options = CeremonyOptions {
+        passphrase: common.passphrase()?,
+        configuration: config::raw::document(&common.set)?,
+        ..options
+    };
+    let open = |folder: &std::path::Path| match SqliteStore::open(folder.join(DATABASE)) {
+        Ok(store) => Ok(Arc::new(store) as Arc<dyn crate::store::Store>),
+        Err(error) => Err(error.to_string()),
+    };
+    let made = issuer::init(&common.dir, &options, SystemClock.now(), open).await?;
+    let digits: Vec<String> = made.root_sha256.iter().map(|octet| format!("{octet:02X}")).collect();
+    Ok(Made {
+        root: common.dir.join(folder::ROOT_FILE),
+        root_key: common.dir.join(folder::KEYS_FOLDER).join("root.pem"),
+        root_sha256: digits.join(":"),
+    })
 }

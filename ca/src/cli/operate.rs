@@ -199,7 +199,7 @@ pub async fn certs(common: &Common, command: CertsCommand) -> CliResult {
         CertsCommand::Export { serial, out } => {
             let shown: ShownCertificate = operations.get(&format!("/certs/{}", escape(&serial))).await?;
             let pem = shown.pem.ok_or_else(|| CliError::new("this certificate was never signed"))?;
-            let chain = std::fs::read_to_string(common.dir.join(crate::issuer::CHAIN_FILE))?;
+            let chain = std::fs::read_to_string(common.dir.join(crate::issuer::folder::CHAIN_FILE))?;
             write_output(out.as_deref(), &format!("{pem}{chain}"))
         }
         CertsCommand::RenewNow { serial } => {

@@ -12,17 +12,19 @@ use std::{
 use sigillo_client::{
     Client, OrderSettings,
     account::Registration,
-    keystore::{ChallengeSettings, Keystore},
+    check::{CheckRequest, certificates_from_file, Report, RevocationStatus, StatusReport, check},
+    keystore::{ChallengeSettings, Keystore, StoredCertificate},
     progress::{Event, Progress},
     solver,
-    transport::{Transport, Trust},
+    transport::{Request, Transport, Trust},
 };
 use sigillo_protocol::acme::identifier::Name;
 use tokio::sync::{oneshot, watch};
 
 use super::{CliError, CliResult, Common, init};
 use crate::{
-    issuer,
+    clock::{Clock, SystemClock},
+    issuer::folder,
     server::{self, House, Ready},
     telemetry,
 };
@@ -43,15 +45,18 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the revocation may take to be on the CRL.
 const CRL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait before the CRL is looked at again.
+const CRL_PAUSE: Duration = Duration::from_millis(100);
+
 /// Where the tour keeps its certificate, below the state folder.
 const CLIENT_HOME: &str = "quickstart-client";
 
 pub async fn run(common: &Common, args: Args) -> CliResult {
     let mut common = common.clone();
-    if common.dir.join(issuer::CHAIN_FILE).is_file() {
+    if common.dir.join(folder::CHAIN_FILE).is_file() {
         println!("using the CA in {}", common.dir.display());
     } else {
-        init::create(&common, init::Args::default()).await?;
+        init::create_default(&common).await?;
         println!("made a CA in {}", common.dir.display());
     }
     // Without a privilege nobody can listen on port 80, so the tour validates on a port of its own.
@@ -118,8 +123,8 @@ impl Progress for Steps {
 
 impl Tour<'_> {
     async fn go(&self) -> CliResult {
-        let root = self.dir.join(issuer::ROOT_FILE);
-        let transport = Transport::new(Trust::File(root.clone()))?;
+        let root = self.dir.join(folder::ROOT_FILE);
+        let transport = Transport::new(Trust::Roots(certificates_from_file(&root)?.into_iter().map(Into::into).collect()))?;
         let store = Keystore::new(self.dir.join(CLIENT_HOME));
         let client = Client::connect(transport, &self.ready.directory, store).await?;
         let registration = Registration { contact: vec![], agree_tos: true, external_account: None };
@@ -150,19 +155,23 @@ impl Tour<'_> {
         println!("\nrevoking the first one, because it is superseded");
         client.revoke_certificate(&first.leaf, None, Some(4), &Steps).await?;
         println!("  revoked  serial {first_serial} reason superseded");
-        self.verdicts(&first.leaf, &second.leaf).await
+        self.verdicts(client.session().transport(), &first, &second).await
     }
 
     /// Shows what OCSP and CRL say, as the bundled client sees it and as OpenSSL does.
-    async fn verdicts(&self, revoked: &[u8], good: &[u8]) -> CliResult {
-        let files = Files::write(self.dir, revoked, good)?;
-        println!("\nwhat relying parties see");
-        self.wait_for_crl(revoked).await?;
-        for (name, leaf) in [("first", revoked), ("second", good)] {
-            let seen = self.check(leaf).await?;
-            println!("  {name:6}  OCSP: {}   CRL: {}", seen.ocsp, seen.crl);
+    async fn verdicts(&self, transport: &Transport, revoked: &StoredCertificate, good: &StoredCertificate) -> CliResult {
+        println!("\nwhat a relying party sees");
+        let on_crl = self.await_crl(transport, revoked).await?;
+        println!("  first   {}", verdict(&on_crl));
+        let report = self.check(transport, good).await?;
+        println!("  second  {}", verdict(&report));
+        let both = [on_crl.ocsp.as_ref(), on_crl.crl.as_ref()];
+        if !both.iter().all(|seen| seen.is_some_and(|seen| matches!(seen.status, RevocationStatus::Revoked { .. }))) {
+            return Err(CliError::new("OCSP and CRL do not both show the first certificate as revoked"));
         }
         if Command::new("openssl").arg("version").output().is_ok() {
+            let crl = transport.fetch(Request::get(format!("{}/crl/{}.crl", self.ready.http, folder::issuing_id()))).await?;
+            let files = Files::write(self.dir, &revoked.leaf, &good.leaf, &crl.body)?;
             self.openssl(&files)?;
         } else {
             println!("  (openssl is not installed: its opinion is left out)");
@@ -170,9 +179,28 @@ impl Tour<'_> {
         Ok(())
     }
 
+    async fn check(&self, transport: &Transport, certificate: &StoredCertificate) -> CliResult<Report> {
+        let certificates = pem::parse_many(&certificate.fullchain)?.into_iter().map(pem::Pem::into_contents).collect();
+        let request = CheckRequest::new(certificates, transport.trust().clone());
+        Ok(check(transport, &request, SystemClock.now()).await?)
+    }
+
+    /// The CRL waits a moment for other revocations, so it is asked for until it is there.
+    async fn await_crl(&self, transport: &Transport, revoked: &StoredCertificate) -> CliResult<Report> {
+        let deadline = tokio::time::Instant::now() + CRL_TIMEOUT;
+        loop {
+            let report = self.check(transport, revoked).await?;
+            let shown = report.crl.as_ref().is_some_and(|crl| matches!(crl.status, RevocationStatus::Revoked { .. }));
+            if shown || tokio::time::Instant::now() > deadline {
+                return Ok(report);
+            }
+            tokio::time::sleep(CRL_PAUSE).await;
+        }
+    }
+
     fn openssl(&self, files: &Files) -> CliResult {
-        let chain = self.dir.join(issuer::CHAIN_FILE);
-        let root = self.dir.join(issuer::ROOT_FILE);
+        let chain = self.dir.join(folder::CHAIN_FILE);
+        let root = self.dir.join(folder::ROOT_FILE);
         println!("\nwhat OpenSSL says");
         let output = Command::new("openssl")
             .args(["ocsp", "-issuer"])
@@ -207,7 +235,7 @@ impl Tour<'_> {
     }
 
     fn what_next(&self) {
-        let root = self.dir.join(issuer::ROOT_FILE);
+        let root = self.dir.join(folder::ROOT_FILE);
         let root = std::path::absolute(&root).unwrap_or(root);
         println!("\nthe CA keeps serving; stop it with Ctrl-C. What next, in another terminal:");
         println!("  sigillo --directory {} --ca-root {} \\", self.ready.directory, root.display());
@@ -231,4 +259,29 @@ struct Files {
     revoked: PathBuf,
     good: PathBuf,
     crl: PathBuf,
+}
+
+impl Files {
+    fn write(dir: &Path, revoked: &[u8], good: &[u8], crl: &[u8]) -> CliResult<Self> {
+        let folder = dir.join(CLIENT_HOME);
+        let files = Self { revoked: folder.join("first.pem"), good: folder.join("second.pem"), crl: folder.join("issuing.crl") };
+        std::fs::write(&files.revoked, crate::pem::certificate(revoked))?;
+        std::fs::write(&files.good, crate::pem::certificate(good))?;
+        std::fs::write(&files.crl, crl)?;
+        Ok(files)
+    }
+}
+
+/// Says in one line what OCSP and CRL told.
+fn verdict(report: &Report) -> String {
+    let told = |seen: &Option<StatusReport>| match seen.as_ref().map(|seen| &seen.status) {
+        None => "not asked".to_owned(),
+        Some(RevocationStatus::Good) => "good".to_owned(),
+        Some(RevocationStatus::Revoked { reason, .. }) => match reason {
+            Some(reason) => format!("revoked ({reason})"),
+            None => "revoked".to_owned(),
+        },
+        Some(other) => format!("{other:?}"),
+    };
+    format!("OCSP: {:22} CRL: {:22} serial {}", told(&report.ocsp), told(&report.crl), report.serial)
 }

@@ -140,7 +140,13 @@ pub fn read(text: &str, origin: &str, overrides: &[String]) -> Result<RawConfig,
         let (key, value) = argument
             .split_once('=')
             .ok_or_else(|| syntax(&set, "write it as section.key=value".to_owned()))?;
-        put(&mut table, key.trim(), value_of(value.trim())).map_err(|message| syntax(&set, message))?;
+        let mut alone = toml::Table::new();
+        for table in [&mut table, &mut alone] {
+            put(table, key.trim(), value_of(value.trim())).map_err(|message| syntax(&set, message))?;
+        }
+        // Each by itself, so that a message names the argument that it is about.
+        let checked: Result<RawConfig, toml::de::Error> = toml::Value::Table(alone).try_into();
+        checked.map_err(|error| syntax(&set, error.message().to_owned()))?;
     }
     toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
         syntax(if overrides.is_empty() { origin } else { "--set" }, error.message().to_owned())

@@ -137,7 +137,13 @@ impl Settings {
     /// [`ConfigError::Value`] for the first value that cannot be used.
     pub fn check(raw: raw::RawConfig, dir: &Path) -> Result<Self, ConfigError> {
         let acme = AcmeSettings::check(raw.acme)?;
-        let profiles = Profiles::check(raw.profiles).map_err(|error| ConfigError::value("profiles", error))?;
+        let profiles = Profiles::check(&raw.profiles)
+            .map_err(|(name, error)| ConfigError::value(format!("profiles.{name}"), error))?;
+        if let Some(profile) = profiles.iter().find(|profile| profile.approval) {
+            // An order that nobody can approve would wait for ever.
+            let key = format!("profiles.{}.approval", profile.name);
+            return Err(ConfigError::value(key, "approval by an operator is not supported yet"));
+        }
         let names = NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
         Ok(Self {
             server: ServerSettings::check(raw.server)?,
@@ -202,8 +208,9 @@ impl Settings {
                 shown.push_str(&format!("{key} = {value}\n"));
             }
         }
-        for (name, description) in self.profiles.descriptions() {
-            shown.push_str(&format!("profiles.{name}.description = {description:?}\n"));
+        for profile in self.profiles.iter() {
+            shown.push_str(&format!("profiles.{}.description = {:?}\n", profile.name, profile.description));
+            shown.push_str(&format!("profiles.{}.validity = \"{}\"\n", profile.name, profile.validity.usual));
         }
         shown
     }
@@ -472,7 +479,7 @@ mod tests {
             ("limits.connections=0", "limits.connections"),
         ] {
             let error = check(&[set]).expect_err(set).to_string();
-            assert!(error.starts_with(key), "{set}: {error}");
+            assert!(error.contains(key), "{set}: {error}");
         }
     }
 }

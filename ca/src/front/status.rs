@@ -99,7 +99,10 @@ impl StatusFront {
     {
         let (parts, body) = request.into_parts();
         // The bytes of the path stay as they are: base64 may hold two slashes in a row.
-        let path = parts.uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
+        let path = parts
+            .uri
+            .path_and_query()
+            .map_or("/", hyper::http::uri::PathAndQuery::as_str);
         match (self.route(path), &parts.method) {
             (Route::Nowhere, _) => plain(StatusCode::NOT_FOUND, "not found"),
             (Route::Ocsp, &Method::POST) => self.ocsp_post(&parts.headers, body).await,
@@ -131,12 +134,20 @@ impl StatusFront {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if !is_ocsp_request(headers) {
-            return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type has to be application/ocsp-request");
+            return plain(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the content type has to be application/ocsp-request",
+            );
         }
         if body.size_hint().lower() > REQUEST_OCTETS_MAX as u64 {
             return too_large();
         }
-        match tokio::time::timeout(BODY_TIMEOUT, std::pin::pin!(Limited::new(body, REQUEST_OCTETS_MAX)).collect()).await {
+        match tokio::time::timeout(
+            BODY_TIMEOUT,
+            std::pin::pin!(Limited::new(body, REQUEST_OCTETS_MAX)).collect(),
+        )
+        .await
+        {
             Ok(Ok(collected)) => self.ocsp(&collected.to_bytes(), headers).await,
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => too_large(),
             Ok(Err(_)) => closing(plain(StatusCode::BAD_REQUEST, "the body broke off")),
@@ -157,8 +168,14 @@ impl StatusFront {
             Reply::Error(status) => return ocsp_error(status),
         };
         let now = self.clock.now();
-        let caching = Caching::Until { fresh: answer.refresh_at, expires: answer.next_update };
-        let validators = Validators { etag: &answer.etag, modified: answer.this_update };
+        let caching = Caching::Until {
+            fresh: answer.refresh_at,
+            expires: answer.next_update,
+        };
+        let validators = Validators {
+            etag: &answer.etag,
+            modified: answer.this_update,
+        };
         found(headers, OCSP_RESPONSE, answer.der.clone(), validators, caching, now)
     }
 
@@ -166,14 +183,26 @@ impl StatusFront {
         let now = self.clock.now();
         match resource {
             Resource::Fixed(file) => {
-                let validators = Validators { etag: &file.etag, modified: file.modified };
-                found(headers, file.content_type, file.body.clone(), validators, Caching::For(files::MAX_AGE), now)
+                let validators = Validators {
+                    etag: &file.etag,
+                    modified: file.modified,
+                };
+                found(
+                    headers,
+                    file.content_type,
+                    file.body.clone(),
+                    validators,
+                    Caching::For(files::MAX_AGE),
+                    now,
+                )
             }
             Resource::Crl(issuer) => match self.service.publisher().current(issuer) {
                 Some(crl) => crl_found(headers, &crl.der, &crl.etag, (crl.this_update, crl.next_update), now),
                 None => unavailable("there is no CRL yet"),
             },
-            Resource::FixedCrl(crl) => crl_found(headers, &crl.body, &crl.etag, (crl.this_update, crl.next_update), now),
+            Resource::FixedCrl(crl) => {
+                crl_found(headers, &crl.body, &crl.etag, (crl.this_update, crl.next_update), now)
+            }
         }
     }
 }
@@ -190,8 +219,13 @@ fn crl_found(
         tracing::error!(%next_update, "a CRL is past its nextUpdate and is not given out");
         return unavailable("the CRL is out of date");
     }
-    let fresh = now.checked_add(files::CRL_MAX_AGE).map_or(next_update, |fresh| fresh.min(next_update));
-    let validators = Validators { etag, modified: this_update };
+    let fresh = now
+        .checked_add(files::CRL_MAX_AGE)
+        .map_or(next_update, |fresh| fresh.min(next_update));
+    let validators = Validators {
+        etag,
+        modified: this_update,
+    };
     let caching = Caching::Until { fresh, expires: fresh };
     found(headers, files::PKIX_CRL, der.clone(), validators, caching, now)
 }
@@ -211,7 +245,9 @@ fn found(
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     validators.write(response.headers_mut());
@@ -232,7 +268,9 @@ fn refusal(status: StatusCode, content_type: &'static str, body: Bytes) -> Respo
     let length = body.len();
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     Caching::Never.write(response.headers_mut(), Timestamp::UNIX_EPOCH);
     response
@@ -246,7 +284,9 @@ fn not_allowed(methods: &'static str) -> Response<ResponseBody> {
 
 fn unavailable(text: &'static str) -> Response<ResponseBody> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
-    response.headers_mut().insert(hyper::header::RETRY_AFTER, HeaderValue::from_static("60"));
+    response
+        .headers_mut()
+        .insert(hyper::header::RETRY_AFTER, HeaderValue::from_static("60"));
     response
 }
 
@@ -256,13 +296,17 @@ fn too_large() -> Response<ResponseBody> {
 
 /// What is left of the body is not read, so the connection cannot go on.
 fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    response.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 fn is_ocsp_request(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
     let essence = value.to_str().ok().and_then(|text| text.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(OCSP_REQUEST))
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     issuer::{IssueRequest, Recorded, prepare},
-    model::{Account, AccountId, Action, Actor, AuditEvent, Certificate, Order, OrderId, Progress, Serial},
+    model::{Account, AccountId, Action, Actor, Certificate, Order, OrderId, Progress, Serial},
     policy::Profile,
     store::{Batch, Change, CommitError, OrderView},
 };
@@ -52,27 +52,29 @@ impl Registrar {
             Refusal::new(ErrorType::InvalidProfile, "The order's profile is not offered any more: place a new order.")
         })?;
         let csr = ParsedCsr::from_der(csr)
-            .and_then(|parsed| parsed.check(profile.key_policy()))
+            .and_then(|parsed| parsed.check(&profile.keys))
             .map_err(|error| error.problem())?;
         require_names(&csr, &view.order.names)?;
         self.require_own_key(&csr).await?;
         self.require_caa(&view, account_url).await?;
 
         let request = IssueRequest {
-            csr: &csr,
-            names: &view.order.names,
+            spki_der: csr.spki_der().to_vec(),
+            names: view.order.names.clone(),
+            must_staple: csr.must_staple(),
             not_before: view.order.not_before,
             not_after: view.order.not_after,
+            common_name: None,
             account: Some(account.id),
             order: Some(id),
         };
         let serial = Serial::random();
-        let linted = self.prepared(profile, &request, serial, now)?;
+        let linted = self.prepared(profile, request, serial, now)?;
         let _processing = ready.begin();
         let order = Order { progress: Progress::Processing { certificate: serial }, ..view.order.clone() };
         let detail = json!({ "certificate": serial.to_string() });
-        let batch = Batch::new(by_account(now, account.id, Action::OrderFinalized, id, detail))
-            .with(Change::Order(order.clone()));
+        let finalized = by_account(now, account.id, Action::OrderFinalized, id, detail);
+        let batch = Batch::new(finalized).with(Change::Order(order.clone()));
         let recorded = match linted.record(&*self.store, batch).await {
             Ok(recorded) => recorded,
             // Another finalize of this order came first (A9).
@@ -100,7 +102,7 @@ impl Registrar {
                 .ok_or_else(|| Refusal::new(ErrorType::InvalidProfile, format!("There is no profile {name:?}.")))?,
         };
         let csr = ParsedCsr::from_pem_or_der(csr)
-            .and_then(|parsed| parsed.check(profile.key_policy()))
+            .and_then(|parsed| parsed.check(&profile.keys))
             .map_err(|error| error.problem())?;
         let names: Vec<Name> = csr.names().iter().cloned().collect();
         if names.is_empty() {
@@ -112,19 +114,16 @@ impl Registrar {
         }
         self.require_own_key(&csr).await?;
         let now = self.clock.now();
-        let request =
-            IssueRequest { csr: &csr, names: &names, not_before: None, not_after: None, account: None, order: None };
-        let serial = Serial::random();
-        let linted = self.prepared(profile, &request, serial, now)?;
-        let event = AuditEvent {
-            at: now,
-            actor: super::operator::operator(),
-            action: Action::CertificateIntended,
-            subject: serial.to_string(),
-            detail: json!({ "names": names.iter().map(ToString::to_string).collect::<Vec<_>>() }),
+        let request = IssueRequest {
+            spki_der: csr.spki_der().to_vec(),
+            names,
+            must_staple: csr.must_staple(),
+            ..IssueRequest::default()
         };
+        let serial = Serial::random();
+        let linted = self.prepared(profile, request, serial, now)?;
         let recorded = linted
-            .record(&*self.store, Batch::new(event))
+            .record_alone(&*self.store)
             .await
             .map_err(|error| Refusal::Internal(error.to_string()))?;
         self.complete(recorded, None, super::operator::operator()).await
@@ -133,11 +132,17 @@ impl Registrar {
     fn prepared(
         &self,
         profile: &Profile,
-        request: &IssueRequest<'_>,
+        request: IssueRequest,
         serial: Serial,
         now: Timestamp,
     ) -> Result<crate::issuer::Linted, Refusal> {
-        let prepared = prepare(&self.issuer, profile, request, serial, now).map_err(|error| error.refusal())?;
+        let prepared = prepare(&self.issuer, profile, request, serial, now).map_err(|error| {
+            let problem = error.problem();
+            match problem.kind {
+                ErrorType::ServerInternal => Refusal::Internal(error.to_string()),
+                _ => problem.into(),
+            }
+        })?;
         // What does not pass its own lint is our mistake, never the client's.
         prepared.lint().map_err(|error| Refusal::Internal(format!("lint: {error}")))
     }
@@ -145,15 +150,8 @@ impl Registrar {
     /// Signs what was recorded and records that it is there.
     async fn complete(&self, recorded: Recorded, order: Option<Order>, actor: Actor) -> Result<Certificate, Refusal> {
         let signed = recorded.sign(&self.issuer).map_err(|error| Refusal::Internal(error.to_string()))?;
-        let certificate = signed.into_certificate();
-        let event = AuditEvent {
-            at: self.clock.now(),
-            actor,
-            action: Action::CertificateIssued,
-            subject: certificate.serial.to_string(),
-            detail: json!({}),
-        };
-        let mut batch = Batch::new(event).with(Change::Certificate(certificate.clone()));
+        let certificate = signed.certificate().clone();
+        let mut batch = signed.batch(actor, self.clock.now());
         if let Some(order) = order {
             let progress = Progress::Valid { certificate: certificate.serial };
             batch.push(Change::Order(Order { progress, ..order }));

@@ -159,7 +159,7 @@ impl Registrar {
             names: names.to_vec(),
             not_before: request.order.not_before,
             not_after: request.order.not_after,
-            profile: profile.name().to_owned(),
+            profile: profile.name.clone(),
             replaces: request.order.replaces.clone(),
             authorizations: authorizations.iter().map(|a| a.id).collect(),
             progress: Progress::Open,
@@ -188,7 +188,7 @@ impl Registrar {
             Some(name) => self.profiles.get(name).ok_or_else(|| {
                 Problem::new(ErrorType::InvalidProfile, format!(
                     "There is no such profile; on offer are: {}.",
-                    self.profiles.names().collect::<Vec<_>>().join(", ")
+                    self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
                 ))
             }),
         }
@@ -198,7 +198,7 @@ impl Registrar {
         if order.identifiers.is_empty() {
             return Err(Problem::malformed("An order has at least one identifier."));
         }
-        let max = profile.names_max();
+        let max = profile.names_max;
         if order.identifiers.len() > max {
             return Err(Problem::malformed(format!("An order under this profile has at most {max} identifiers.")));
         }
@@ -224,14 +224,18 @@ impl Registrar {
     /// Asks everybody who may object to a name: the CA's own rules, the issuer's name constraints, the profile.
     pub(super) fn permit(&self, name: &Name, profile: &Profile) -> Result<(), Subproblem> {
         self.names.permits(name)?;
-        self.issuer.certificate().name_constraints().permits(name)?;
-        profile.permits(name)
+        self.issuer.certificate().constraints.permits(name)?;
+        match profile.permits(std::slice::from_ref(name)) {
+            Ok(()) => Ok(()),
+            Err(mut refused) => Err(refused.remove(0)),
+        }
     }
 
     /// What cannot be met as asked is refused, not altered (RFC 8555 section 7.4).
     fn check_validity_wish(&self, order: &NewOrder, profile: &Profile) -> Result<(), Problem> {
         profile
-            .validity(self.clock.now(), order.not_before, order.not_after)
+            .validity
+            .decide(order.not_before, order.not_after, self.clock.now())
             .map(|_| ())
             .map_err(|error| Problem::malformed(error.to_string()))
     }
@@ -266,7 +270,7 @@ impl Registrar {
 
     /// Finds a certificate of the present issuer by its ARI identifier.
     pub(super) async fn certificate_by_ari(&self, id: &CertificateId) -> Result<Option<Certificate>, Refusal> {
-        if id.key_identifier != self.issuer.certificate().key_identifier() {
+        if id.key_identifier != self.issuer.certificate().key_identifier {
             return Ok(None);
         }
         let Some(serial) = Serial::from_der_content(&id.serial) else {

@@ -8,7 +8,7 @@ use crate::{
     admin::Admin,
     clock::{SharedClock, SystemClock},
     config::{ConfigError, Settings},
-    issuer::{self, Issuer},
+    issuer::{self, Issuer, folder},
     registrar::{Parts, Registrar},
     signer::{Keyring, Passphrase},
     status::{CrlIssuer, CrlSettings, OcspIssuer, OcspSettings, StatusParts, StatusService},
@@ -61,26 +61,29 @@ impl House {
     ///
     /// # Errors
     /// [`OpenError`] with what the operator has to do.
-    pub async fn open(dir: &Path, mut settings: Settings, passphrase: Option<Passphrase>) -> Result<Self, OpenError> {
-        if !dir.join(issuer::CHAIN_FILE).is_file() {
+    pub async fn open(dir: &Path, settings: Settings, passphrase: Option<Passphrase>) -> Result<Self, OpenError> {
+        if !dir.join(folder::CHAIN_FILE).is_file() {
             return Err(OpenError::NoCa(dir.to_owned()));
         }
         let clock: SharedClock = Arc::new(SystemClock);
-        let keyring = Keyring::new(dir.join(issuer::KEYS_FOLDER), passphrase);
-        let issuer = Issuer::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
+        let keyring = Keyring::new(dir.join(folder::KEYS_FOLDER), passphrase);
+        let issuer = folder::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
         let issuer = Arc::new(issuer);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(part("the store"))?);
-        let left = issuer::resume(&*store, &issuer, &clock).await.map_err(part("what a crash left"))?;
-        if left.finished + left.voided > 0 {
-            tracing::info!(finished = left.finished, voided = left.voided, "certificates that a crash interrupted are settled");
+        let resumed = issuer::resume(&*store, std::slice::from_ref(&*issuer), clock.now())
+            .await
+            .map_err(part("what a crash left"))?;
+        if !resumed.finished.is_empty() || !resumed.voided.is_empty() {
+            let (finished, voided) = (resumed.finished.len(), resumed.voided.len());
+            tracing::info!(finished, voided, "certificates that a crash interrupted are settled");
         }
-        let responder = super::own_certificate::responder(dir, &keyring, &issuer, &*store, &clock).await?;
+        let responder = super::own_certificate::responder(&keyring, &issuer, &*store, &clock).await?;
         let status = StatusService::open(
             store.clone(),
             clock.clone(),
             StatusParts {
                 ocsp_issuers: vec![
-                    OcspIssuer::new(issuer.id().clone(), issuer.certificate().der(), responder)
+                    OcspIssuer::new(issuer.id().clone(), &issuer.certificate().der, responder)
                         .map_err(part("the OCSP responder"))?,
                 ],
                 ocsp: OcspSettings { validity: signed(settings.ocsp.validity), ..OcspSettings::default() },
@@ -101,8 +104,8 @@ impl House {
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.acme.clone(),
-            profiles: std::mem::take(&mut settings.profiles),
-            names: std::mem::take(&mut settings.names),
+            profiles: settings.profiles.clone(),
+            names: settings.names.clone(),
             issuer: issuer.clone(),
             validator: validator.clone(),
             status: status.clone(),
@@ -119,9 +122,9 @@ impl House {
 
 fn crl_issuer(issuer: &Issuer) -> CrlIssuer {
     CrlIssuer {
-        subject_der: issuer.certificate().subject_der().to_vec(),
-        key_identifier: issuer.certificate().key_identifier().to_vec(),
-        signer: issuer.signer(),
+        subject_der: issuer.certificate().subject_der.clone(),
+        key_identifier: issuer.certificate().key_identifier.clone(),
+        signer: issuer.signer().clone(),
         distribution_point_url: issuer.urls().crl.clone(),
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         status::{self, IssuerFiles, StatusFiles, StatusFront},
         tls,
     },
-    issuer,
+    issuer::folder,
     registrar::Pruner,
     validator::ValidationWorker,
 
@@ -125,14 +125,14 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
 
 /// Collects what relying parties can fetch: the issuing CA's and the root's certificates and CRLs.
 fn status_front(house: &House) -> Result<StatusFront, ServeError> {
-    let roots = house.issuer.roots().to_vec();
+    let roots = folder::certificates(&house.dir.join(folder::ROOT_FILE)).map_err(super::house::part("the root's certificate"))?;
     let issuing = IssuerFiles {
         id: house.issuer.id().clone(),
-        certificate_der: house.issuer.certificate().der().to_vec(),
+        certificate_der: house.issuer.certificate().der.clone(),
         chain: roots.clone(),
         crl: None,
     };
-    let root_crl = match std::fs::read(house.dir.join(issuer::ROOT_CRL_FILE)) {
+    let root_crl = match std::fs::read(house.dir.join(folder::ROOT_CRL_FILE)) {
         Ok(der) => Some(der),
         Err(error) => {
             tracing::warn!(%error, "the root's CRL cannot be read and is not served");
@@ -141,7 +141,7 @@ fn status_front(house: &House) -> Result<StatusFront, ServeError> {
     };
     let mut files = vec![issuing];
     if let (Some(root), Some(crl)) = (roots.first(), root_crl) {
-        let id = issuer::root_id();
+        let id = folder::root_id();
         files.push(IssuerFiles { id, certificate_der: root.clone(), chain: vec![], crl: Some(crl) });
     }
     let files = StatusFiles::new(files, &roots).map_err(super::house::part("what is served to relying parties"))?;

@@ -11,8 +11,8 @@ use sigillo_protocol::x509::reason::RevocationReason;
 use x509_cert::{Certificate, ext::pkix::SubjectKeyIdentifier};
 
 use super::encode::{
-    UnencodableTime, algorithm_identifier, element, push, push_bit_string, push_generalized_time, push_header, push_time,
-    tag, unsigned,
+    UnencodableTime, algorithm_identifier, element, push, push_bit_string, push_generalized_time, push_header,
+    push_time, tag, unsigned,
 };
 use crate::{
     model::{Revocation, Serial, StatusRecord},
@@ -45,14 +45,24 @@ impl CrlIssuer {
         let unusable = |why: &str| CrlError::Certificate(why.to_owned());
         let certificate = Certificate::from_der(certificate_der).map_err(|error| unusable(&error.to_string()))?;
         let tbs = &certificate.tbs_certificate;
-        let spki = tbs.subject_public_key_info.to_der().map_err(|error| unusable(&error.to_string()))?;
+        let spki = tbs
+            .subject_public_key_info
+            .to_der()
+            .map_err(|error| unusable(&error.to_string()))?;
         if spki != signer.spki_der() {
             return Err(unusable("the key is another one"));
         }
-        let identifier = tbs.get::<SubjectKeyIdentifier>().map_err(|error| unusable(&error.to_string()))?;
+        let identifier = tbs
+            .get::<SubjectKeyIdentifier>()
+            .map_err(|error| unusable(&error.to_string()))?;
         let (_, identifier) = identifier.ok_or_else(|| unusable("it has no subject key identifier"))?;
         let subject_der = tbs.subject.to_der().map_err(|error| unusable(&error.to_string()))?;
-        Ok(Self { subject_der, key_identifier: identifier.0.into_bytes(), signer, distribution_point_url })
+        Ok(Self {
+            subject_der,
+            key_identifier: identifier.0.into_bytes(),
+            signer,
+            distribution_point_url,
+        })
     }
 }
 
@@ -68,7 +78,10 @@ pub struct CrlEntry {
 impl CrlEntry {
     /// Takes what a CRL shows from a status record; `None` for a certificate that is good.
     pub fn from_record(record: &StatusRecord) -> Option<Self> {
-        Some(Self { serial: record.serial, revocation: record.revocation? })
+        Some(Self {
+            serial: record.serial,
+            revocation: record.revocation?,
+        })
     }
 }
 
@@ -106,7 +119,9 @@ pub enum CrlError {
 /// The reason to publish, in CRL and OCSP alike: unspecified is left out (RFC 5280 section 5.3.1), and
 /// removeFromCRL has no place in a complete CRL.
 pub fn published_reason(revocation: &Revocation) -> Option<RevocationReason> {
-    revocation.reason.filter(|reason| !matches!(reason, RevocationReason::Unspecified | RevocationReason::RemoveFromCrl))
+    revocation
+        .reason
+        .filter(|reason| !matches!(reason, RevocationReason::Unspecified | RevocationReason::RemoveFromCrl))
 }
 
 /// Builds and signs a complete CRL over all certificates of the issuer. Entries rise by serial.
@@ -153,7 +168,12 @@ impl CrlList {
             return Err(CrlError::DistributionPoint(url.clone()));
         }
         let gap = GAP_BESIDES_NAME + issuer.subject_der.len();
-        Ok(Self { buffer: vec![0; gap], gap, last: None, count: 0 })
+        Ok(Self {
+            buffer: vec![0; gap],
+            gap,
+            last: None,
+            count: 0,
+        })
     }
 
     /// Returns how many entries there are.
@@ -192,7 +212,10 @@ impl CrlList {
         next_update: Timestamp,
     ) -> Result<Vec<u8>, CrlError> {
         if this_update.as_second() >= next_update.as_second() {
-            return Err(CrlError::EmptyValidity { this_update, next_update });
+            return Err(CrlError::EmptyValidity {
+                this_update,
+                next_update,
+            });
         }
         let algorithm = algorithm_identifier(issuer.signer.algorithm());
         let entries_length = self.buffer.len() - self.gap;

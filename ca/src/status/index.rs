@@ -11,6 +11,8 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -27,6 +29,9 @@ const PAGE_CACHE_OCTETS: u64 = 96 * 1024 * 1024;
 /// How often sled writes out what it has, in milliseconds. What is lost is read again from the feed.
 const FLUSH_MILLISECONDS: u64 = 1_000;
 
+/// How long to wait for an engine that is still being closed; it lets go of its files a little late.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 /// The key of the tally. Record keys have 16 octets, so it cannot be taken for one.
 const TALLY_KEY: &[u8] = b"tally";
 
@@ -39,6 +44,9 @@ pub enum IndexError {
     /// sled reports an error.
     #[error("the index engine failed: {0}")]
     Engine(#[from] sled::Error),
+    /// Somebody else has it open.
+    #[error("the index is in use elsewhere")]
+    InUse,
     /// sled panicked.
     #[error("the index engine broke down")]
     Panic,
@@ -79,6 +87,8 @@ impl StatusIndex {
             Ok(Some(index)) if index.position() <= store_position => return Ok(index),
             Ok(Some(_)) => tracing::warn!("the status index is ahead of the store and is rebuilt"),
             Ok(None) => tracing::info!("the status index is built"),
+            // Whoever has it open must not lose it under his hands.
+            Err(IndexError::InUse) => return Err(IndexError::InUse),
             Err(error) => tracing::warn!(%error, "the status index cannot be read and is rebuilt"),
         }
         Self::create(dir, identity)
@@ -90,12 +100,18 @@ impl StatusIndex {
         }
         guarded(|| {
             let db = engine(dir)?;
-            let Some(stored) = db.get(TALLY_KEY)? else { return Ok(None) };
+            let Some(stored) = db.get(TALLY_KEY)? else {
+                return Ok(None);
+            };
             let tally = Tally::decode(&stored).ok_or(IndexError::Record)?;
             if tally.identity != identity || !adds_up(&db, tally)? {
                 return Ok(None);
             }
-            Ok(Some(Self { db, tally: Mutex::new(tally), position: AtomicU64::new(tally.position) }))
+            Ok(Some(Self {
+                db,
+                tally: Mutex::new(tally),
+                position: AtomicU64::new(tally.position),
+            }))
         })
     }
 
@@ -107,9 +123,18 @@ impl StatusIndex {
         }
         guarded(|| {
             let db = engine(dir)?;
-            let tally = Tally { identity, position: 0, count: 0, sum: [0; 16] };
+            let tally = Tally {
+                identity,
+                position: 0,
+                count: 0,
+                sum: [0; 16],
+            };
             db.insert(TALLY_KEY, tally.encode())?;
-            Ok(Self { db, tally: Mutex::new(tally), position: AtomicU64::new(0) })
+            Ok(Self {
+                db,
+                tally: Mutex::new(tally),
+                position: AtomicU64::new(0),
+            })
         })
     }
 
@@ -124,7 +149,9 @@ impl StatusIndex {
     /// When the index failed; it must not be used any more then.
     pub fn get(&self, serial: Serial) -> Result<Option<StatusRecord>, IndexError> {
         guarded(|| {
-            let Some(value) = self.db.get(serial.as_bytes())? else { return Ok(None) };
+            let Some(value) = self.db.get(serial.as_bytes())? else {
+                return Ok(None);
+            };
             decode_record(serial, &value).map(Some).ok_or(IndexError::Record)
         })
     }
@@ -134,11 +161,18 @@ impl StatusIndex {
     /// # Errors
     /// When the index failed; it must not be used any more then.
     pub fn apply(&self, records: &[StatusRecord]) -> Result<(), IndexError> {
-        let Some(last) = records.last() else { return Ok(()) };
+        let Some(last) = records.last() else {
+            return Ok(());
+        };
         // Of several records about one certificate, the latest counts.
         let latest: std::collections::BTreeMap<Serial, &StatusRecord> =
             records.iter().map(|record| (record.serial, record)).collect();
-        self.change(Some(last.position), latest.into_iter().map(|(serial, record)| (serial, Some(encode_record(record)))))
+        self.change(
+            Some(last.position),
+            latest
+                .into_iter()
+                .map(|(serial, record)| (serial, Some(encode_record(record)))),
+        )
     }
 
     /// Drops up to `count_max` records of certificates that expired before a time.
@@ -150,7 +184,9 @@ impl StatusIndex {
             let mut expired = Vec::new();
             for entry in self.db.iter() {
                 let (key, value) = entry?;
-                let Ok(octets) = <[u8; 16]>::try_from(key.as_ref()) else { continue };
+                let Ok(octets) = <[u8; 16]>::try_from(key.as_ref()) else {
+                    continue;
+                };
                 let serial = Serial::from_bytes(octets);
                 if decode_record(serial, &value).ok_or(IndexError::Record)?.not_after < before {
                     expired.push(serial);
@@ -214,7 +250,19 @@ fn engine(dir: &Path) -> Result<sled::Db, IndexError> {
         .mode(sled::Mode::HighThroughput)
         .cache_capacity(PAGE_CACHE_OCTETS)
         .flush_every_ms(Some(FLUSH_MILLISECONDS));
-    Ok(config.open()?)
+    let began = Instant::now();
+    loop {
+        match config.open() {
+            Err(error) if is_locked(&error) && began.elapsed() < LOCK_WAIT => sleep(Duration::from_millis(20)),
+            Err(error) if is_locked(&error) => return Err(IndexError::InUse),
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// sled tells a held lock from other trouble by its words alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
 }
 
 /// Runs what calls sled; a panic in there becomes an error.
@@ -223,7 +271,11 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexEr
 }
 
 fn adds_up(db: &sled::Db, stored: Tally) -> Result<bool, IndexError> {
-    let mut found = Tally { count: 0, sum: [0; 16], ..stored };
+    let mut found = Tally {
+        count: 0,
+        sum: [0; 16],
+        ..stored
+    };
     for entry in db.iter() {
         let (key, value) = entry?;
         if key.as_ref() != TALLY_KEY {
@@ -301,9 +353,22 @@ fn decode_record(serial: Serial, value: &[u8]) -> Option<StatusRecord> {
     let position = u64::from_be_bytes(reader.take()?);
     let not_after = reader.time()?;
     let [issuer_length] = reader.take()?;
-    let issuer: IssuerId = std::str::from_utf8(reader.slice(issuer_length.into())?).ok()?.parse().ok()?;
-    let revocation = if reader.0.is_empty() { None } else { Some(decode_revocation(&mut reader)?) };
-    reader.0.is_empty().then_some(StatusRecord { position, issuer, serial, not_after, revocation })
+    let issuer: IssuerId = std::str::from_utf8(reader.slice(issuer_length.into())?)
+        .ok()?
+        .parse()
+        .ok()?;
+    let revocation = if reader.0.is_empty() {
+        None
+    } else {
+        Some(decode_revocation(&mut reader)?)
+    };
+    reader.0.is_empty().then_some(StatusRecord {
+        position,
+        issuer,
+        serial,
+        not_after,
+        revocation,
+    })
 }
 
 fn decode_revocation(reader: &mut Reader<'_>) -> Option<Revocation> {
@@ -312,8 +377,16 @@ fn decode_revocation(reader: &mut Reader<'_>) -> Option<Revocation> {
         [NO_REASON] => None,
         [code] => Some(RevocationReason::from_code(code.into())?),
     };
-    let invalid_since = if reader.0.is_empty() { None } else { Some(reader.time()?) };
-    Some(Revocation { at, reason, invalid_since })
+    let invalid_since = if reader.0.is_empty() {
+        None
+    } else {
+        Some(reader.time()?)
+    };
+    Some(Revocation {
+        at,
+        reason,
+        invalid_since,
+    })
 }
 
 /// Takes fixed pieces off the front of a slice.

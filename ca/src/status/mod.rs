@@ -4,14 +4,22 @@
 
 mod bundle;
 mod crl;
+#[cfg(test)]
+mod crl_tests;
 mod encode;
 mod index;
+#[cfg(test)]
+mod index_tests;
 mod ocsp;
 mod publisher;
 #[cfg(test)]
-mod testing;
+mod publisher_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 mod time_guard;
 mod view;
+#[cfg(test)]
+mod view_tests;
 
 use std::{fmt::Write, path::PathBuf, sync::Arc};
 
@@ -25,7 +33,7 @@ pub use ocsp::{
     OcspResponder, OcspSettings, REQUEST_OCTETS_MAX, REQUESTS_MAX, Reply, RequestedStatus, Responder, ResponderError,
     error_reply,
 };
-pub use publisher::{Publisher, CrlSettings, PublishError, PublishedCrl};
+pub use publisher::{CrlSettings, PublishError, PublishedCrl, Publisher};
 pub use time_guard::{ClockWentBack, STEP_BACK_MAX, TimeGuard};
 pub use view::{Known, StatusView};
 
@@ -67,7 +75,11 @@ impl StatusService {
         let view = Arc::new(StatusView::new(store.clone(), clock.clone(), parts.index_dir).await?);
         let publisher = Publisher::new(store, clock.clone(), guard.clone(), parts.crl, parts.crl_issuers).await?;
         let ocsp = OcspResponder::new(parts.ocsp_issuers, parts.ocsp, view.clone(), clock, guard);
-        Ok(Arc::new(Self { view, ocsp, publisher: Arc::new(publisher) }))
+        Ok(Arc::new(Self {
+            view,
+            ocsp,
+            publisher: Arc::new(publisher),
+        }))
     }
 
     /// Follows the store, keeps the index and publishes CRLs until told to stop.

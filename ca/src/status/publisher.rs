@@ -68,8 +68,22 @@ pub struct PublishedCrl {
 impl PublishedCrl {
     fn from_record(record: CrlRecord) -> Self {
         let etag = super::entity_tag(&record.der);
-        let CrlRecord { number, this_update, next_update, position, der, .. } = record;
-        Self { der: der.into(), etag, number, this_update, next_update, position }
+        let CrlRecord {
+            number,
+            this_update,
+            next_update,
+            position,
+            der,
+            ..
+        } = record;
+        Self {
+            der: der.into(),
+            etag,
+            number,
+            this_update,
+            next_update,
+            position,
+        }
     }
 }
 
@@ -131,9 +145,14 @@ pub struct Publisher {
 
 /// When an issuer's next CRL is due.
 fn due_at(current: Option<&PublishedCrl>, settings: &CrlSettings) -> Timestamp {
-    let Some(current) = current else { return Timestamp::MIN };
+    let Some(current) = current else {
+        return Timestamp::MIN;
+    };
     let half = current.next_update.duration_since(current.this_update) / 2;
-    current.this_update.checked_add(settings.interval.min(half)).unwrap_or(current.next_update)
+    current
+        .this_update
+        .checked_add(settings.interval.min(half))
+        .unwrap_or(current.next_update)
 }
 
 impl Publisher {
@@ -148,8 +167,19 @@ impl Publisher {
         settings: CrlSettings,
         issuers: Vec<(IssuerId, CrlIssuer)>,
     ) -> Result<Self, ReadError> {
-        let slot = |(id, issuer)| Slot { id, issuer, current: RwLock::new(None), making: Mutex::new(()) };
-        let publisher = Self { store, clock, guard, settings, slots: issuers.into_iter().map(slot).collect() };
+        let slot = |(id, issuer)| Slot {
+            id,
+            issuer,
+            current: RwLock::new(None),
+            making: Mutex::new(()),
+        };
+        let publisher = Self {
+            store,
+            clock,
+            guard,
+            settings,
+            slots: issuers.into_iter().map(slot).collect(),
+        };
         for slot in &publisher.slots {
             publisher.adopt_stored(slot).await?;
         }
@@ -167,7 +197,8 @@ impl Publisher {
     /// [`PublishError`]; the CRL before stays.
     pub async fn publish(&self, issuer: &IssuerId) -> Result<Arc<PublishedCrl>, PublishError> {
         let slot = self.slots.iter().find(|slot| slot.id == *issuer);
-        self.publish_slot(slot.ok_or_else(|| PublishError::NoIssuer(issuer.clone()))?).await
+        self.publish_slot(slot.ok_or_else(|| PublishError::NoIssuer(issuer.clone()))?)
+            .await
     }
 
     /// Makes and publishes every issuer's CRL now.
@@ -185,7 +216,13 @@ impl Publisher {
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let mut signal = self.store.changed();
         // Revocations since the last CRL, also those before this start.
-        let mut followed = self.slots.iter().filter_map(Slot::current).map(|crl| crl.position).min().unwrap_or(0);
+        let mut followed = self
+            .slots
+            .iter()
+            .filter_map(Slot::current)
+            .map(|crl| crl.position)
+            .min()
+            .unwrap_or(0);
         loop {
             let stopped = async { _ = shutdown.wait_for(|stop| *stop).await };
             let rest = tokio::select! {
@@ -225,24 +262,37 @@ impl Publisher {
         }
         let began = Instant::now();
         let mut published = false;
+        let mut failed = None;
         for slot in &self.slots {
             let current = slot.current();
-            let scheduled = self.clock.now() >= due_at(current.as_deref(), &self.settings);
-            // A position of the past is no reason: a CRL that was made meanwhile shows it.
-            let revoked = self.settings.on_revocation
-                && revoking.iter().any(|(id, position)| {
-                    *id == slot.id && current.as_ref().is_none_or(|current| current.position < *position)
-                });
-            if scheduled || revoked {
-                if let Err(error) = self.publish_slot(slot).await {
+            if !self.is_due(slot, current.as_deref(), &revoking) {
+                continue;
+            }
+            // One issuer's trouble is not another's: the rest is published before the failure is told.
+            match self.publish_slot(slot).await {
+                Ok(_) => published = true,
+                Err(error) => {
                     // What was followed is looked at again, or the revocation would wait for the schedule.
                     *followed = current.map_or(0, |current| current.position).min(*followed);
-                    return Err(error);
+                    failed = Some(error);
                 }
-                published = true;
             }
         }
-        Ok(if published { began.elapsed() * REST_FACTOR } else { Duration::ZERO })
+        match failed {
+            Some(error) => Err(error),
+            None if published => Ok(began.elapsed() * REST_FACTOR),
+            None => Ok(Duration::ZERO),
+        }
+    }
+
+    /// Decides whether an issuer's next CRL is to be made now.
+    fn is_due(&self, slot: &Slot, current: Option<&PublishedCrl>, revoking: &BTreeSet<(IssuerId, u64)>) -> bool {
+        // A place in the feed that a CRL made meanwhile reflects is no reason for another.
+        let unlisted = |position: u64| current.is_none_or(|current| current.position < position);
+        let revoked = revoking
+            .iter()
+            .any(|(id, position)| *id == slot.id && unlisted(*position));
+        self.clock.now() >= due_at(current, &self.settings) || (self.settings.on_revocation && revoked)
     }
 
     /// Follows the feed; returns the issuers that have revoked, with where in the feed.
@@ -310,10 +360,16 @@ impl Publisher {
         let now = self.guard.check(self.clock.now())?;
         let this_update = Timestamp::from_second(now.as_second()).map_err(|_| PublishError::OutOfRange)?;
         if let Some(last) = last.as_deref().filter(|last| last.this_update > this_update) {
-            return Err(ClockWentBack { latest: last.this_update, now }.into());
+            return Err(ClockWentBack {
+                latest: last.this_update,
+                now,
+            }
+            .into());
         }
         let number = next_number(last.as_deref(), this_update).ok_or(PublishError::OutOfRange)?;
-        let wanted = this_update.checked_add(self.settings.validity).map_err(|_| PublishError::OutOfRange)?;
+        let wanted = this_update
+            .checked_add(self.settings.validity)
+            .map_err(|_| PublishError::OutOfRange)?;
         let next_update = last.as_deref().map_or(wanted, |last| wanted.max(last.next_update));
         // Read before the list: a revocation in between is on the list or makes another CRL, or both.
         let (position, _) = self.store.status_position().await?;
@@ -322,18 +378,30 @@ impl Publisher {
         let list = self.collect(slot, since).await?;
         let entries = list.count();
         let issuer = slot.issuer.clone();
-        let der =
-            tokio::task::spawn_blocking(move || list.sign(&issuer, number, this_update, next_update)).await??;
-        Ok(CrlRecord { issuer: slot.id.clone(), number, this_update, next_update, entries, position, der })
+        let der = tokio::task::spawn_blocking(move || list.sign(&issuer, number, this_update, next_update)).await??;
+        Ok(CrlRecord {
+            issuer: slot.id.clone(),
+            number,
+            this_update,
+            next_update,
+            entries,
+            position,
+            der,
+        })
     }
 
     async fn collect(&self, slot: &Slot, since: Timestamp) -> Result<CrlList, PublishError> {
         let mut list = CrlList::new(&slot.issuer)?;
         let mut after = None;
         loop {
-            let page = Page { after, limit: Page::<u64>::LIMIT_MAX };
+            let page = Page {
+                after,
+                limit: Page::<u64>::LIMIT_MAX,
+            };
             let records = self.store.revoked(&slot.id, since, page).await?;
-            let Some(last) = records.last() else { return Ok(list) };
+            let Some(last) = records.last() else {
+                return Ok(list);
+            };
             after = Some(last.serial);
             for entry in records.iter().filter_map(CrlEntry::from_record) {
                 list.push(entry)?;

@@ -25,14 +25,17 @@ pub struct TimeGuard {
 
 impl Default for TimeGuard {
     fn default() -> Self {
-        Self { latest_microsecond: AtomicI64::new(i64::MIN) }
+        Self {
+            latest_microsecond: AtomicI64::new(i64::MIN),
+        }
     }
 }
 
 impl TimeGuard {
     /// Takes note of a time that is known to have passed, such as that of the last CRL.
     pub fn note(&self, past: Timestamp) {
-        self.latest_microsecond.fetch_max(past.as_microsecond(), Ordering::SeqCst);
+        self.latest_microsecond
+            .fetch_max(past.as_microsecond(), Ordering::SeqCst);
     }
 
     /// Returns `now` if it is not before what was seen, give or take [`STEP_BACK_MAX`].
@@ -40,9 +43,15 @@ impl TimeGuard {
     /// # Errors
     /// When the clock went back.
     pub fn check(&self, now: Timestamp) -> Result<Timestamp, ClockWentBack> {
-        let before = self.latest_microsecond.fetch_max(now.as_microsecond(), Ordering::SeqCst);
+        let before = self
+            .latest_microsecond
+            .fetch_max(now.as_microsecond(), Ordering::SeqCst);
         let latest = Timestamp::from_microsecond(before).unwrap_or(Timestamp::MIN);
-        if latest.duration_since(now) > STEP_BACK_MAX { Err(ClockWentBack { latest, now }) } else { Ok(now) }
+        if latest.duration_since(now) > STEP_BACK_MAX {
+            Err(ClockWentBack { latest, now })
+        } else {
+            Ok(now)
+        }
     }
 }
 
@@ -56,7 +65,13 @@ mod tests {
         let guard = TimeGuard::default();
         assert!(guard.check(at(1000)).is_ok());
         assert!(guard.check(at(995)).is_ok(), "a slewing clock is no alarm");
-        assert_eq!(guard.check(at(994)), Err(ClockWentBack { latest: at(1000), now: at(994) }));
+        assert_eq!(
+            guard.check(at(994)),
+            Err(ClockWentBack {
+                latest: at(1000),
+                now: at(994)
+            })
+        );
         assert!(guard.check(at(996)).is_ok());
         guard.note(at(2000));
         assert!(guard.check(at(1001)).is_err());

@@ -122,10 +122,16 @@ impl StatusView {
         if self.is_level()
             && let Some(record) = self.indexed(serial)
         {
-            return Ok(Known { record: of_issuer(record, issuer), at: now });
+            return Ok(Known {
+                record: of_issuer(record, issuer),
+                at: now,
+            });
         }
         match self.store.status(serial).await {
-            Ok(record) => Ok(Known { record: record.and_then(|record| of_issuer(record, issuer)), at: now }),
+            Ok(record) => Ok(Known {
+                record: record.and_then(|record| of_issuer(record, issuer)),
+                at: now,
+            }),
             Err(error) => self.lookup_without_store(issuer, serial).ok_or(error),
         }
     }
@@ -139,7 +145,10 @@ impl StatusView {
         if record.revocation.is_none() && self.is_in_doubt() {
             return None;
         }
-        Some(Known { record: of_issuer(record, issuer), at })
+        Some(Known {
+            record: of_issuer(record, issuer),
+            at,
+        })
     }
 
     /// Makes all that the store has committed by now count here: for whoever commits a revocation, before
@@ -163,7 +172,10 @@ impl StatusView {
     /// Returns the state of a certificate's counter.
     pub(super) fn revision(&self, serial: Serial) -> Revision {
         let slot = slot_of(serial);
-        Revision { slot, count: self.revisions[usize::from(slot)].load(Ordering::SeqCst) }
+        Revision {
+            slot,
+            count: self.revisions[usize::from(slot)].load(Ordering::SeqCst),
+        }
     }
 
     /// Returns whether nothing changed since that state was taken.
@@ -174,7 +186,10 @@ impl StatusView {
     /// Follows the store until told to stop, builds the index and keeps it small.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let mut signal = self.signal.clone();
-        let mut chores = Chores { next_build: Instant::now(), next_sweep: Instant::now() + SWEEP_EVERY };
+        let mut chores = Chores {
+            next_build: Instant::now(),
+            next_sweep: Instant::now() + SWEEP_EVERY,
+        };
         loop {
             let stopped = async { _ = shutdown.wait_for(|stop| *stop).await };
             tokio::select! {
@@ -231,7 +246,9 @@ impl StatusView {
     async fn take_changes(&self, position: &mut u64) -> Result<(), ReadError> {
         loop {
             let records = self.store.status_feed(*position, FEED_PAGE).await?;
-            let Some(last) = records.last() else { return Ok(()) };
+            let Some(last) = records.last() else {
+                return Ok(());
+            };
             let reached = last.position;
             if let Some(index) = self.live_index()
                 && let Err(error) = index.apply(&records)
@@ -280,7 +297,9 @@ impl StatusView {
 
     /// Opens the index, lets it catch up beside the follower, and takes it into use once it is level.
     async fn build_index(&self) {
-        let Some(dir) = self.index_dir.clone() else { return };
+        let Some(dir) = self.index_dir.clone() else {
+            return;
+        };
         let (identity, reached) = (self.identity, *self.position.lock().await);
         let opened = tokio::task::spawn_blocking(move || StatusIndex::open(&dir, identity, reached)).await;
         let index = match opened {
@@ -298,7 +317,9 @@ impl StatusView {
             let records = self.store.status_feed(index.position(), FEED_PAGE).await?;
             let is_last = records.len() < FEED_PAGE;
             let target = index.clone();
-            tokio::task::spawn_blocking(move || target.apply(&records)).await.map_err(FillError::BrokeOff)??;
+            tokio::task::spawn_blocking(move || target.apply(&records))
+                .await
+                .map_err(FillError::BrokeOff)??;
             if is_last {
                 break;
             }
@@ -321,8 +342,12 @@ impl StatusView {
     }
 
     async fn sweep_index(&self) {
-        let Some(index) = self.live_index() else { return };
-        let Ok(before) = self.clock.now().checked_sub(INDEX_RETENTION) else { return };
+        let Some(index) = self.live_index() else {
+            return;
+        };
+        let Ok(before) = self.clock.now().checked_sub(INDEX_RETENTION) else {
+            return;
+        };
         let swept = tokio::task::spawn_blocking(move || index.forget_expired(before, SWEEP_MAX)).await;
         if let Ok(Err(error)) = swept {
             self.lose_index(&error);

@@ -46,8 +46,8 @@ impl CertificateId {
     /// # Errors
     /// [`CertificateIdError::NoCertificate`] or [`CertificateIdError::NoKeyIdentifier`].
     pub fn from_certificate_der(der: &[u8]) -> Result<Self, CertificateIdError> {
-        let (rest, certificate) = x509_parser::certificate::X509Certificate::from_der(der)
-            .map_err(|_| CertificateIdError::NoCertificate)?;
+        let (rest, certificate) =
+            x509_parser::certificate::X509Certificate::from_der(der).map_err(|_| CertificateIdError::NoCertificate)?;
         if !rest.is_empty() {
             return Err(CertificateIdError::NoCertificate);
         }
@@ -103,10 +103,7 @@ impl FromStr for CertificateId {
         if !is_der_integer(&serial) {
             return Err(CertificateIdError::Serial);
         }
-        Ok(Self {
-            key_identifier,
-            serial,
-        })
+        Ok(Self { key_identifier, serial })
     }
 }
 

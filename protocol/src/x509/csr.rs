@@ -15,9 +15,8 @@ use x509_parser::{
     cri_attributes::ParsedCriAttribute,
     extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension},
     oid_registry::{
-        OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA,
-        OID_PKCS1_SHA512WITHRSA, OID_PKCS9_EXTENSION_REQUEST, OID_SIG_ECDSA_WITH_SHA256,
-        OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519, Oid,
+        OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
+        OID_PKCS9_EXTENSION_REQUEST, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519, Oid,
     },
     prelude::FromDer,
     x509::{AttributeTypeAndValue, X509Version},
@@ -79,9 +78,7 @@ pub enum CsrError {
     #[error("the CSR asks for something that is not issued here: {0}")]
     UnwantedExtension(String),
     /// A name is of a type other than DNS name and address.
-    #[error(
-        "the CSR holds a subject alternative name of an unsupported type: only DNS names and addresses are issued"
-    )]
+    #[error("the CSR holds a subject alternative name of an unsupported type: only DNS names and addresses are issued")]
     NameType,
     /// A name is malformed.
     #[error("the CSR holds a name that cannot be issued: {0}")]
@@ -149,10 +146,7 @@ impl ParsedCsr {
             return Self::from_der(bytes);
         }
         let (rest, pem) = x509_parser::pem::parse_x509_pem(bytes).map_err(|_| CsrError::Pem)?;
-        let is_request = matches!(
-            pem.label.as_str(),
-            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST"
-        );
+        let is_request = matches!(pem.label.as_str(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST");
         if !is_request || !rest.iter().all(u8::is_ascii_whitespace) {
             return Err(CsrError::Pem);
         }
@@ -314,16 +308,13 @@ fn is_for_tls(usage: &ExtendedKeyUsage<'_>) -> bool {
 }
 
 fn is_oid(oid: &Oid<'_>, arcs: &[u64]) -> bool {
-    oid.iter()
-        .is_some_and(|found| found.eq(arcs.iter().copied()))
+    oid.iter().is_some_and(|found| found.eq(arcs.iter().copied()))
 }
 
 fn general_name(name: &GeneralName<'_>) -> Result<Name, CsrError> {
     match name {
         GeneralName::DNSName(text) => Ok(Name::from_dns_value(text)?),
-        GeneralName::IPAddress(octets) => {
-            address(octets).map(Name::Ip).ok_or(CsrError::AddressLength)
-        }
+        GeneralName::IPAddress(octets) => address(octets).map(Name::Ip).ok_or(CsrError::AddressLength),
         GeneralName::Invalid(tag, _) if tag.0 == 2 => Err(NameError::NotAscii.into()),
         _ => Err(CsrError::NameType),
     }
@@ -376,8 +367,7 @@ fn check_shape(der: &[u8]) -> Result<(), DerError> {
         let [oid, values] = attribute[..] else {
             return Err(DerError::Trailing);
         };
-        if oid.tag != der::OBJECT_IDENTIFIER || values.tag != der::SET || values.content.is_empty()
-        {
+        if oid.tag != der::OBJECT_IDENTIFIER || values.tag != der::SET || values.content.is_empty() {
             return Err(DerError::Tag);
         }
     }
@@ -466,10 +456,7 @@ fn raw_attributes(der: &[u8]) -> Result<Vec<Vec<der::Element<'_>>>, DerError> {
         .collect()
 }
 
-fn check_signature(
-    request: &X509CertificationRequest<'_>,
-    key_kind: KeyKind,
-) -> Result<(), CsrError> {
+fn check_signature(request: &X509CertificationRequest<'_>, key_kind: KeyKind) -> Result<(), CsrError> {
     let algorithm = &request.signature_algorithm.algorithm;
     let fits = match key_kind {
         KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => {
@@ -486,6 +473,10 @@ fn check_signature(
     };
     if !fits {
         return Err(CsrError::SignatureAlgorithm);
+    }
+    // A signature is whole octets: bits that nobody signed would otherwise be free to differ.
+    if request.signature_value.unused_bits != 0 {
+        return Err(CsrError::Signature);
     }
     if key_kind == KeyKind::Ed25519 {
         return check_ed25519(request);
@@ -504,10 +495,9 @@ fn check_ed25519(request: &X509CertificationRequest<'_>) -> Result<(), CsrError>
         .try_into()
         .map_err(|_| CsrError::Signature)?;
     let key = ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| CsrError::Signature)?;
-    let signature = ed25519_dalek::Signature::from_slice(&request.signature_value.data)
-        .map_err(|_| CsrError::Signature)?;
-    key.verify_strict(info.raw, &signature)
-        .map_err(|_| CsrError::Signature)
+    let signature =
+        ed25519_dalek::Signature::from_slice(&request.signature_value.data).map_err(|_| CsrError::Signature)?;
+    key.verify_strict(info.raw, &signature).map_err(|_| CsrError::Signature)
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -5,7 +5,7 @@
 //! so the outer form is held to X.690 section 10 first.
 
 /// The deepest nesting that a certification request can need is below ten; more only costs time.
-pub(crate) const DEPTH_MAX: usize = 24;
+pub const DEPTH_MAX: usize = 24;
 
 /// Bytes that are not the one DER encoding of anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +114,10 @@ pub(crate) fn elements(mut bytes: &[u8]) -> Result<Vec<Element<'_>>, DerError> {
 ///
 /// The order inside a SET OF is left alone: widely used writers of requests with several
 /// attributes do not sort them, and each attribute is judged by itself.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), DerError> {
+///
+/// # Errors
+/// The first place where the bytes are not what DER writes.
+pub fn check(bytes: &[u8]) -> Result<(), DerError> {
     check_element(only_element(bytes)?, 0)
 }
 
@@ -145,8 +148,7 @@ fn check_universal(element: Element<'_>) -> Result<(), DerError> {
     // Tag 0 is the end marker of BER; a primitive SEQUENCE or SET and a constructed anything else do
     // not exist; and no structure here holds object descriptors, reals and their like, which
     // `x509-parser` would take for an object identifier in some places.
-    let is_used =
-        matches!(number, BOOLEAN..=OBJECT_IDENTIFIER | ENUMERATED | UTF8_STRING | 0x12..=0x1e);
+    let is_used = matches!(number, BOOLEAN..=OBJECT_IDENTIFIER | ENUMERATED | UTF8_STRING | 0x12..=0x1e);
     if !is_used || element.tag & CONSTRUCTED != 0 {
         return Err(DerError::Tag);
     }

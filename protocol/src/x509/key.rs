@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use x509_parser::{
     der_parser::num_bigint::BigUint,
     oid_registry::{
-        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
-        OID_SIG_ED25519, Oid,
+        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519, Oid,
     },
+    prelude::FromDer,
     x509::SubjectPublicKeyInfo,
 };
 
@@ -58,11 +58,7 @@ impl FromStr for KeyKind {
                     .and_then(|bits| bits.parse().ok())
                     .ok_or(UnknownKeyKind)?;
                 let fits = KeyPolicy::RSA_BITS.contains(&bits) && bits.is_multiple_of(8);
-                if fits {
-                    Ok(Self::Rsa(bits))
-                } else {
-                    Err(UnknownKeyKind)
-                }
+                if fits { Ok(Self::Rsa(bits)) } else { Err(UnknownKeyKind) }
             }
         }
     }
@@ -108,6 +104,20 @@ impl KeyPolicy {
     pub const FERMAT_STEPS: usize = 100;
 }
 
+impl KeyPolicy {
+    /// Checks a key given as SubjectPublicKeyInfo in DER and tells its kind.
+    ///
+    /// # Errors
+    /// Why the key is refused.
+    pub fn check_spki(&self, spki_der: &[u8]) -> Result<KeyKind, KeyError> {
+        der::check(spki_der).map_err(|_| KeyError::Unsupported)?;
+        match SubjectPublicKeyInfo::from_der(spki_der) {
+            Ok(([], spki)) => check(&spki, self),
+            _ => Err(KeyError::Unsupported),
+        }
+    }
+}
+
 impl Default for KeyPolicy {
     fn default() -> Self {
         Self {
@@ -124,9 +134,7 @@ impl Default for KeyPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Neither RSA, nor ECDSA on a known curve, nor Ed25519; or written unusually.
-    #[error(
-        "the key is of no supported kind: use ECDSA on the named curve P-256 or P-384, Ed25519, or RSA"
-    )]
+    #[error("the key is of no supported kind: use ECDSA on the named curve P-256 or P-384, Ed25519, or RSA")]
     Unsupported,
     /// The policy does not allow the kind.
     #[error("keys of kind {0} are not accepted here")]
@@ -146,20 +154,14 @@ pub enum KeyError {
 }
 
 /// Checks a key and tells its kind.
-pub(crate) fn check(
-    spki: &SubjectPublicKeyInfo<'_>,
-    policy: &KeyPolicy,
-) -> Result<KeyKind, KeyError> {
+pub(crate) fn check(spki: &SubjectPublicKeyInfo<'_>, policy: &KeyPolicy) -> Result<KeyKind, KeyError> {
     let algorithm = &spki.algorithm;
     if spki.subject_public_key.unused_bits != 0 {
         return Err(KeyError::Unsupported);
     }
     let octets: &[u8] = &spki.subject_public_key.data;
     let kind = if algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        check_curve_point(
-            algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok()),
-            octets,
-        )?
+        check_curve_point(algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok()), octets)?
     } else if algorithm.algorithm == OID_SIG_ED25519 {
         if algorithm.parameters.is_some() {
             return Err(KeyError::Unsupported);
@@ -167,11 +169,7 @@ pub(crate) fn check(
         check_ed25519(octets)?
     } else if algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
         // RFC 3279 section 2.3.1: the parameters are NULL.
-        if algorithm
-            .parameters
-            .as_ref()
-            .is_none_or(|p| p.as_null().is_err())
-        {
+        if algorithm.parameters.as_ref().is_none_or(|p| p.as_null().is_err()) {
             return Err(KeyError::Unsupported);
         }
         check_rsa(octets, policy)?
@@ -225,9 +223,7 @@ fn check_rsa(octets: &[u8], policy: &KeyPolicy) -> Result<KeyKind, KeyError> {
     let (modulus, exponent) = rsa_numbers(octets)?;
     let bits = 8 * modulus.len() as u64 - u64::from(modulus[0].leading_zeros());
     let Some(sizes) = &policy.rsa_bits else {
-        return Err(KeyError::Forbidden(KeyKind::Rsa(
-            bits.try_into().unwrap_or(u16::MAX),
-        )));
+        return Err(KeyError::Forbidden(KeyKind::Rsa(bits.try_into().unwrap_or(u16::MAX))));
     };
     let size = u16::try_from(bits)
         .ok()
@@ -236,12 +232,8 @@ fn check_rsa(octets: &[u8], policy: &KeyPolicy) -> Result<KeyKind, KeyError> {
     if exponent.len() > 8 {
         return Err(KeyError::Exponent);
     }
-    let exponent = exponent
-        .iter()
-        .fold(0u64, |sum, octet| (sum << 8) | u64::from(*octet));
-    if exponent.is_multiple_of(2)
-        || exponent < policy.rsa_exponent_min.max(3)
-        || exponent > KeyPolicy::RSA_EXPONENT_MAX
+    let exponent = exponent.iter().fold(0u64, |sum, octet| (sum << 8) | u64::from(*octet));
+    if exponent.is_multiple_of(2) || exponent < policy.rsa_exponent_min.max(3) || exponent > KeyPolicy::RSA_EXPONENT_MAX
     {
         return Err(KeyError::Exponent);
     }
@@ -274,9 +266,7 @@ fn magnitude(number: der::Element<'_>) -> Result<&[u8], KeyError> {
 
 /// The primes of the ROCA fingerprint (CVE-2017-15361): in a modulus made by the faulty library
 /// each remainder is a power of 65537.
-const ROCA_PRIMES: [u32; 17] = [
-    11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
-];
+const ROCA_PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
 
 /// No prime factor below this: a generator that leaves one is broken.
 const SMALL_FACTOR_BOUND: u32 = 752;
@@ -361,15 +351,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<KeyKind>().unwrap().to_string(), text);
         }
-        for text in [
-            "rsa",
-            "rsa-",
-            "rsa-1024",
-            "rsa-2049",
-            "rsa-16384",
-            "p256",
-            "",
-        ] {
+        for text in ["rsa", "rsa-", "rsa-1024", "rsa-2049", "rsa-16384", "p256", ""] {
             assert!(text.parse::<KeyKind>().is_err(), "{text}");
         }
     }
@@ -378,11 +360,7 @@ mod tests {
     fn squares_are_told_from_other_numbers() {
         let squares: Vec<u32> = (0..200).map(|root| root * root).collect();
         for number in 0..40_000u32 {
-            assert_eq!(
-                is_square(&BigUint::from(number)),
-                squares.contains(&number),
-                "{number}"
-            );
+            assert_eq!(is_square(&BigUint::from(number)), squares.contains(&number), "{number}");
         }
     }
 
@@ -399,16 +377,8 @@ mod tests {
     fn the_roca_fingerprint_is_recognised() {
         // 65537^k is its own fingerprint; a prime-like odd number of no such form is not.
         let power = BigUint::from(65537u32).pow(200).to_bytes_be();
-        assert!(
-            ROCA_PRIMES
-                .iter()
-                .all(|p| is_power_of_65537(remainder(&power, *p), *p))
-        );
+        assert!(ROCA_PRIMES.iter().all(|p| is_power_of_65537(remainder(&power, *p), *p)));
         let other = (BigUint::from(65537u32).pow(200) + 2u8).to_bytes_be();
-        assert!(
-            !ROCA_PRIMES
-                .iter()
-                .all(|p| is_power_of_65537(remainder(&other, *p), *p))
-        );
+        assert!(!ROCA_PRIMES.iter().all(|p| is_power_of_65537(remainder(&other, *p), *p)));
     }
 }

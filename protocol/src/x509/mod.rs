@@ -5,8 +5,6 @@
 
 pub mod cert_id;
 pub mod csr;
-mod der;
+pub mod der;
 pub mod key;
 pub mod reason;
-
-pub use der::DerError;

@@ -52,9 +52,7 @@ impl RevocationReason {
 
     /// Reads a CRLReason code; `None` for one that is not assigned.
     pub fn from_code(code: i64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|reason| i64::from(reason.code()) == code)
+        Self::ALL.into_iter().find(|reason| i64::from(reason.code()) == code)
     }
 
     /// Returns the name that RFC 5280 gives it.
@@ -118,10 +116,7 @@ mod tests {
     #[test]
     fn every_reason_survives_its_code_and_its_name() {
         for reason in RevocationReason::ALL {
-            assert_eq!(
-                RevocationReason::from_code(i64::from(reason.code())),
-                Some(reason)
-            );
+            assert_eq!(RevocationReason::from_code(i64::from(reason.code())), Some(reason));
             assert_eq!(reason.as_str().parse(), Ok(reason));
             assert_eq!(reason.as_str().to_ascii_lowercase().parse(), Ok(reason));
         }

@@ -48,22 +48,20 @@ async fn chain(front: &AcmeFront, text: &str, position: usize, request: Request)
         return Err(no_certificate());
     }
     let leaf = leaf(front, signed.account.id, serial).await?;
-    let chains = front.registrar.issuer().chains();
-    let above = chains.get(position).ok_or_else(no_certificate)?;
+    let issuer = front.registrar.issuer();
+    let pem = issuer.chain_pem(&leaf, position).ok_or_else(no_certificate)?;
     let mut response = if wants_der {
         let mut response = Response::new(Body::from(leaf));
         response.headers_mut().insert(header::CONTENT_TYPE, PKIX_CERT);
-        append_link(response.headers_mut(), &front.registrar.issuer().urls().certificate, "up");
+        append_link(response.headers_mut(), &issuer.urls().certificate, "up");
         response
     } else {
-        let mut text = crate::pem::certificate(&leaf);
-        text.push_str(above.pem());
-        let mut response = Response::new(Body::from(text));
+        let mut response = Response::new(Body::from(pem));
         response.headers_mut().insert(header::CONTENT_TYPE, PEM_CHAIN);
         response
     };
     insert(response.headers_mut(), header::VARY, "Accept");
-    for other in (1..chains.len()).filter(|other| *other != position) {
+    for other in (1..issuer.chain_count()).filter(|other| *other != position) {
         append_link(response.headers_mut(), &front.links.alternate(serial, other), "alternate");
     }
     if position != 0 {

@@ -49,7 +49,7 @@ impl AcmeFront {
                 website: settings.website.clone(),
                 caa_identities: settings.caa_identities.clone(),
                 external_account_required: settings.eab_required,
-                profiles: self.registrar.profiles().descriptions(),
+                profiles: self.registrar.profiles().iter().map(|p| (p.name.clone(), p.description.clone())).collect(),
             },
         }
     }

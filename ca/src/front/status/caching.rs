@@ -52,7 +52,11 @@ impl Caching {
             Self::Until { fresh, expires } => (fresh, expires),
         };
         let max_age = fresh.as_second().saturating_sub(now.as_second()).max(0);
-        insert(headers, CACHE_CONTROL, &format!("max-age={max_age}, public, no-transform, must-revalidate"));
+        insert(
+            headers,
+            CACHE_CONTROL,
+            &format!("max-age={max_age}, public, no-transform, must-revalidate"),
+        );
         insert_date(headers, EXPIRES, expires);
     }
 }
@@ -66,7 +70,9 @@ pub(super) fn stamp(headers: &mut HeaderMap, now: Timestamp) {
 pub(super) fn is_unchanged(request: &HeaderMap, validators: &Validators<'_>) -> bool {
     let mut tags = request.get_all(IF_NONE_MATCH).iter().peekable();
     if tags.peek().is_some() {
-        return tags.filter_map(|value| value.to_str().ok()).any(|value| names_tag(value, validators.etag));
+        return tags
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| names_tag(value, validators.etag));
     }
     let since = request.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
     since

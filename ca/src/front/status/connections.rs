@@ -47,7 +47,9 @@ pub async fn serve(
             _ = shutdown.wait_for(|stop| *stop) => break,
             accepted = accept(&listener, &permits) => accepted,
         };
-        let Some((stream, permit)) = accepted else { break };
+        let Some((stream, permit)) = accepted else {
+            break;
+        };
         let (front, shutdown) = (front.clone(), shutdown.clone());
         connections.spawn(async move {
             serve_connection(stream, front, shutdown).await;

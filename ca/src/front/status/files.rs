@@ -93,7 +93,10 @@ impl StatusFiles {
         for issuer in issuers {
             add_issuer(&mut entries, issuer)?;
         }
-        let dates = roots.iter().map(|root| not_before(root, "a root")).collect::<Result<Vec<_>, _>>()?;
+        let dates = roots
+            .iter()
+            .map(|root| not_before(root, "a root"))
+            .collect::<Result<Vec<_>, _>>()?;
         let modified = dates.into_iter().max().unwrap_or(Timestamp::UNIX_EPOCH);
         let text: String = roots.iter().map(|root| pem::certificate(root)).collect();
         entries.insert("/ca/roots.pem".to_owned(), fixed(PEM, text.into_bytes(), modified));
@@ -110,10 +113,21 @@ impl StatusFiles {
 }
 
 fn add_issuer(entries: &mut HashMap<String, Entry>, issuer: IssuerFiles) -> Result<(), FilesError> {
-    let IssuerFiles { id, certificate_der, chain, crl } = issuer;
+    let IssuerFiles {
+        id,
+        certificate_der,
+        chain,
+        crl,
+    } = issuer;
     let modified = not_before(&certificate_der, id.as_str())?;
-    let bundle: Vec<&[u8]> = std::iter::once(&certificate_der).chain(&chain).map(Vec::as_slice).collect();
-    entries.insert(format!("/ca/{id}.p7c"), fixed(PKCS7_MIME, certs_only(&bundle), modified));
+    let bundle: Vec<&[u8]> = std::iter::once(&certificate_der)
+        .chain(&chain)
+        .map(Vec::as_slice)
+        .collect();
+    entries.insert(
+        format!("/ca/{id}.p7c"),
+        fixed(PKCS7_MIME, certs_only(&bundle), modified),
+    );
     entries.insert(format!("/ca/{id}.cer"), fixed(PKIX_CERT, certificate_der, modified));
     let crl = match crl {
         Some(der) => Entry::FixedCrl(fixed_crl(der).ok_or_else(|| FilesError::Crl(id.clone()))?),
@@ -124,7 +138,12 @@ fn add_issuer(entries: &mut HashMap<String, Entry>, issuer: IssuerFiles) -> Resu
 }
 
 fn fixed(content_type: &'static str, body: Vec<u8>, modified: Timestamp) -> Entry {
-    Entry::Fixed(FixedFile { content_type, etag: entity_tag(&body), body: body.into(), modified })
+    Entry::Fixed(FixedFile {
+        content_type,
+        etag: entity_tag(&body),
+        body: body.into(),
+        modified,
+    })
 }
 
 fn fixed_crl(der: Vec<u8>) -> Option<FixedCrl> {
@@ -134,7 +153,12 @@ fn fixed_crl(der: Vec<u8>) -> Option<FixedCrl> {
     }
     let this_update = Timestamp::from_second(crl.last_update().timestamp()).ok()?;
     let next_update = Timestamp::from_second(crl.next_update()?.timestamp()).ok()?;
-    Some(FixedCrl { etag: entity_tag(&der), body: der.into(), this_update, next_update })
+    Some(FixedCrl {
+        etag: entity_tag(&der),
+        body: der.into(),
+        this_update,
+        next_update,
+    })
 }
 
 fn not_before(der: &[u8], whose: &str) -> Result<Timestamp, FilesError> {

@@ -43,7 +43,14 @@ impl Answer {
         says_good: bool,
     ) -> Self {
         let etag = crate::status::entity_tag(&der);
-        Self { der: der.into(), etag, this_update, next_update, refresh_at, says_good }
+        Self {
+            der: der.into(),
+            etag,
+            this_update,
+            next_update,
+            refresh_at,
+            says_good,
+        }
     }
 
     /// Returns whether it may be given out at a time. Not before it was made: a clock that went back must not
@@ -79,8 +86,12 @@ impl AnswerCache {
     pub fn new(octets_max: u64) -> Self {
         /// What an answer by an ECDSA responder takes, roughly: it only sizes the tables.
         const TYPICAL_OCTETS: u64 = 1024;
-        let entries = usize::try_from(octets_max / TYPICAL_OCTETS).unwrap_or(usize::MAX).max(1);
-        Self { answers: Cache::with_weighter(entries, octets_max, Octets) }
+        let entries = usize::try_from(octets_max / TYPICAL_OCTETS)
+            .unwrap_or(usize::MAX)
+            .max(1);
+        Self {
+            answers: Cache::with_weighter(entries, octets_max, Octets),
+        }
     }
 
     pub fn get(&self, request: &[u8]) -> Option<Cached> {

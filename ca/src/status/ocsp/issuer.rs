@@ -114,7 +114,14 @@ impl Responder {
         let not_before = timestamp(tbs.validity.not_before)?;
         let not_after = timestamp(tbs.validity.not_after)?;
         let slow = remote || signer.algorithm() == SignatureAlgorithm::RsaSha256;
-        Ok(Self { signer, certificate, id, not_before, not_after, slow })
+        Ok(Self {
+            signer,
+            certificate,
+            id,
+            not_before,
+            not_after,
+            slow,
+        })
     }
 
     /// Returns whether its certificate is valid at a time.
@@ -126,7 +133,9 @@ impl Responder {
 fn read_certificate(der: &[u8]) -> Result<Certificate, ResponderError> {
     let certificate = Certificate::from_der(der)?;
     if certificate.to_der()? != der {
-        return Err(ResponderError::Certificate("it does not encode again to itself".to_owned()));
+        return Err(ResponderError::Certificate(
+            "it does not encode again to itself".to_owned(),
+        ));
     }
     Ok(certificate)
 }
@@ -164,7 +173,13 @@ impl OcspIssuer {
             .collect();
         let issuer_key_spki = tbs.subject_public_key_info.to_der()?;
         check_delegation(&tbs.subject, &issuer_key_spki, &responder)?;
-        Ok(Self { id, subject: tbs.subject, issuer_key_spki, hashes, responder: RwLock::new(Arc::new(responder)) })
+        Ok(Self {
+            id,
+            subject: tbs.subject,
+            issuer_key_spki,
+            hashes,
+            responder: RwLock::new(Arc::new(responder)),
+        })
     }
 
     /// Returns the issuer's name in URLs and records.
@@ -174,7 +189,10 @@ impl OcspIssuer {
 
     /// Returns who signs for it now.
     pub fn responder(&self) -> Arc<Responder> {
-        self.responder.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.responder
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Lets another responder sign from now on, for example with a renewed certificate.
@@ -183,7 +201,10 @@ impl OcspIssuer {
     /// When it is not entitled to sign for the issuer; the old one stays.
     pub fn replace_responder(&self, responder: Responder) -> Result<(), ResponderError> {
         check_delegation(&self.subject, &self.issuer_key_spki, &responder)?;
-        *self.responder.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(responder);
+        *self
+            .responder
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(responder);
         Ok(())
     }
 

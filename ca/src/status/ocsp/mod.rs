@@ -8,6 +8,8 @@ mod issuer;
 mod request;
 mod responder;
 mod response;
+#[cfg(test)]
+mod tests;
 
 pub use cache::{Answer, CACHE_OCTETS_DEFAULT};
 pub use issuer::{HashAlgorithm, OcspIssuer, Responder, ResponderError};

@@ -1,6 +1,8 @@
 //! OCSP requests: from a stranger's bytes to what is asked, or a refusal.
 
-use const_oid::db::rfc6960::{ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE, ID_PKIX_OCSP_PREF_SIG_ALGS, ID_PKIX_OCSP_RESPONSE};
+use const_oid::db::rfc6960::{
+    ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE, ID_PKIX_OCSP_PREF_SIG_ALGS, ID_PKIX_OCSP_RESPONSE,
+};
 use der::{
     Decode, Encode, Tagged,
     asn1::{ObjectIdentifier, OctetStringRef},
@@ -98,17 +100,37 @@ impl OcspRequest {
             1..=REQUESTS_MAX => {}
             _ => return Err(Malformed::TooMany),
         }
-        let nonce = tbs.request_extensions.as_ref().map(read_request_extensions).transpose()?.flatten();
+        let nonce = tbs
+            .request_extensions
+            .as_ref()
+            .map(read_request_extensions)
+            .transpose()?
+            .flatten();
         for single in &tbs.request_list {
-            single.single_request_extensions.as_ref().map(read_single_extensions).transpose()?;
+            single
+                .single_request_extensions
+                .as_ref()
+                .map(read_single_extensions)
+                .transpose()?;
         }
         let is_plain = request.optional_signature.is_none()
             && tbs.requestor_name.is_none()
             && tbs.request_extensions.is_none()
             && tbs.request_list.len() == 1
-            && tbs.request_list.iter().all(|single| single.single_request_extensions.is_none());
-        let requests = tbs.request_list.into_iter().map(|single| read_cert_id(single.req_cert)).collect::<Result<_, _>>()?;
-        Ok(Self { requests, nonce, is_plain })
+            && tbs
+                .request_list
+                .iter()
+                .all(|single| single.single_request_extensions.is_none());
+        let requests = tbs
+            .request_list
+            .into_iter()
+            .map(|single| read_cert_id(single.req_cert))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            requests,
+            nonce,
+            is_plain,
+        })
     }
 }
 
@@ -142,12 +164,18 @@ fn read_request_extensions(extensions: &Extensions) -> Result<Option<Vec<u8>>, M
 
 fn read_single_extensions(extensions: &Extensions) -> Result<(), Malformed> {
     check_list(extensions)?;
-    if extensions.iter().any(|extension| extension.critical) { Err(Malformed::CriticalExtension) } else { Ok(()) }
+    if extensions.iter().any(|extension| extension.critical) {
+        Err(Malformed::CriticalExtension)
+    } else {
+        Ok(())
+    }
 }
 
 fn check_list(extensions: &Extensions) -> Result<(), Malformed> {
     let repeated = |(place, extension): (usize, &Extension)| {
-        extensions[..place].iter().any(|earlier| earlier.extn_id == extension.extn_id)
+        extensions[..place]
+            .iter()
+            .any(|earlier| earlier.extn_id == extension.extn_id)
     };
     if extensions.is_empty() || extensions.len() > EXTENSIONS_MAX || extensions.iter().enumerate().any(repeated) {
         return Err(Malformed::Extensions);

@@ -86,7 +86,15 @@ impl OcspResponder {
     ) -> Self {
         let cache = AnswerCache::new(settings.cache_octets);
         let slow_signatures = Arc::new(Semaphore::new(SLOW_SIGNATURES_MAX));
-        Self { issuers, settings, view, clock, guard, cache, slow_signatures }
+        Self {
+            issuers,
+            settings,
+            view,
+            clock,
+            guard,
+            cache,
+            slow_signatures,
+        }
     }
 
     /// Returns the issuers, for example to renew a responder's certificate.
@@ -127,15 +135,32 @@ impl OcspResponder {
             .find(|issuer| request.requests.iter().any(|asked| names(issuer, asked)))
             .ok_or(ErrorStatus::Unauthorized)?;
         // Read before the status is looked up: a change in between makes the revision, and the answer, outdated.
-        let revision = request.requests.first().and_then(|asked| asked.serial).map(|serial| self.view.revision(serial));
+        let revision = request
+            .requests
+            .first()
+            .and_then(|asked| asked.serial)
+            .map(|serial| self.view.revision(serial));
         let findings = self.find(issuer, &request.requests, now).await?;
         let responder = issuer.responder();
-        let times = self.times(&responder, findings.known_at, now)?;
+        let times = self.times(&responder, findings.known_at, self.clock.now())?;
         let refresh_at = self.refresh_at(&findings, times);
-        let says_good = findings.statements.iter().any(|statement| statement.status == Status::Good);
-        let keep = request.is_plain && findings.statements.iter().all(|statement| statement.status != Status::Unknown);
+        let says_good = findings
+            .statements
+            .iter()
+            .any(|statement| statement.status == Status::Good);
+        let keep = request.is_plain
+            && findings
+                .statements
+                .iter()
+                .all(|statement| statement.status != Status::Unknown);
         let der = self.sign(responder, findings.statements, times, request.nonce).await?;
-        let answer = Arc::new(Answer::new(der, times.this_update, times.next_update, refresh_at, says_good));
+        let answer = Arc::new(Answer::new(
+            der,
+            times.this_update,
+            times.next_update,
+            refresh_at,
+            says_good,
+        ));
         if keep && let Some(revision) = revision {
             self.keep(octets, &answer, revision);
         }
@@ -143,7 +168,13 @@ impl OcspResponder {
     }
 
     fn keep(&self, request: &[u8], answer: &Arc<Answer>, revision: Revision) {
-        self.cache.insert(request, Cached { answer: answer.clone(), revision });
+        self.cache.insert(
+            request,
+            Cached {
+                answer: answer.clone(),
+                revision,
+            },
+        );
     }
 
     /// Looks up each certificate. One of another issuer than the one that signs is unknown in this answer:
@@ -154,7 +185,10 @@ impl OcspResponder {
         requests: &[RequestedStatus],
         now: Timestamp,
     ) -> Result<Findings, ErrorStatus> {
-        let mut findings = Findings { statements: Vec::with_capacity(requests.len()), known_at: now };
+        let mut findings = Findings {
+            statements: Vec::with_capacity(requests.len()),
+            known_at: now,
+        };
         for asked in requests {
             let status = match asked.serial {
                 Some(serial) if names(issuer, asked) => {
@@ -162,12 +196,20 @@ impl OcspResponder {
                         tracing::warn!(%error, %serial, "a status cannot be looked up");
                         ErrorStatus::TryLater
                     })?;
+                    let status = status_of(&known);
                     findings.known_at = findings.known_at.min(known.at);
-                    status_of(&known)
+                    // A change that came while this was looked up is known since then, not since before.
+                    if let Status::Revoked(revocation) = status {
+                        findings.known_at = findings.known_at.max(revocation.at);
+                    }
+                    status
                 }
                 _ => Status::Unknown,
             };
-            findings.statements.push(Statement { cert_id: asked.cert_id.clone(), status });
+            findings.statements.push(Statement {
+                cert_id: asked.cert_id.clone(),
+                status,
+            });
         }
         Ok(findings)
     }
@@ -185,14 +227,28 @@ impl OcspResponder {
             tracing::error!(%known_at, "what is known is too old for an OCSP answer");
             return Err(ErrorStatus::TryLater);
         }
-        Ok(Times { produced_at: now, this_update: known_at, next_update })
+        Ok(Times {
+            produced_at: now,
+            this_update: known_at,
+            next_update,
+        })
     }
 
     fn refresh_at(&self, findings: &Findings, times: Times) -> Timestamp {
-        let unknown = findings.statements.iter().any(|statement| statement.status == Status::Unknown);
-        let wanted = if unknown { UNKNOWN_REFRESH.min(self.settings.refresh) } else { self.settings.refresh };
+        let unknown = findings
+            .statements
+            .iter()
+            .any(|statement| statement.status == Status::Unknown);
+        let wanted = if unknown {
+            UNKNOWN_REFRESH.min(self.settings.refresh)
+        } else {
+            self.settings.refresh
+        };
         let half = times.next_update.duration_since(times.produced_at) / 2;
-        times.produced_at.checked_add(wanted.min(half)).unwrap_or(times.next_update)
+        times
+            .produced_at
+            .checked_add(wanted.min(half))
+            .unwrap_or(times.next_update)
     }
 
     async fn sign(
@@ -244,7 +300,9 @@ fn refuse(reason: Malformed) -> ErrorStatus {
 fn names(issuer: &OcspIssuer, asked: &RequestedStatus) -> bool {
     let name_hash = asked.cert_id.issuer_name_hash.as_bytes();
     let key_hash = asked.cert_id.issuer_key_hash.as_bytes();
-    asked.hash.is_some_and(|algorithm| issuer.is_named_by(algorithm, name_hash, key_hash))
+    asked
+        .hash
+        .is_some_and(|algorithm| issuer.is_named_by(algorithm, name_hash, key_hash))
 }
 
 fn status_of(known: &Known) -> Status {

@@ -12,8 +12,8 @@ use ocsp::response::{OcspRespStatus, OcspResponse as ErrorResponse};
 use sigillo_protocol::x509::reason::RevocationReason;
 use x509_cert::{ext::Extension, ext::pkix::CrlReason, spki::AlgorithmIdentifierOwned};
 use x509_ocsp::{
-    BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspResponse, ResponseData, RevokedInfo, SingleResponse,
-    Version,
+    BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspResponse, ResponseData, RevokedInfo,
+    SingleResponse, Version,
 };
 
 use super::Responder;
@@ -98,7 +98,10 @@ pub(super) fn sign(
     times: Times,
     nonce: Option<Vec<u8>>,
 ) -> Result<Vec<u8>, AnswerError> {
-    let responses = statements.into_iter().map(|statement| single(statement, times)).collect::<Result<_, _>>()?;
+    let responses = statements
+        .into_iter()
+        .map(|statement| single(statement, times))
+        .collect::<Result<_, _>>()?;
     let response_extensions = nonce.map(nonce_extension).transpose()?.map(|extension| vec![extension]);
     let tbs_response_data = ResponseData {
         version: Version::V1,
@@ -142,7 +145,11 @@ fn generalized(time: Timestamp) -> Result<OcspGeneralizedTime, der::Error> {
 }
 
 fn nonce_extension(value: Vec<u8>) -> Result<Extension, der::Error> {
-    Ok(Extension { extn_id: ID_PKIX_OCSP_NONCE, critical: false, extn_value: OctetString::new(value)? })
+    Ok(Extension {
+        extn_id: ID_PKIX_OCSP_NONCE,
+        critical: false,
+        extn_value: OctetString::new(value)?,
+    })
 }
 
 fn crl_reason(reason: RevocationReason) -> CrlReason {

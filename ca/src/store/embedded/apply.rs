@@ -6,8 +6,8 @@ use super::rows::{self, Sql};
 use crate::{
     audit::{self, Chain},
     model::{
-        Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey,
-        Order, Serial, Version,
+        Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, Order,
+        Serial, Version,
     },
     store::{Batch, Change, Unique},
 };
@@ -25,15 +25,21 @@ impl Ledger {
     /// Reads where the store stands.
     pub fn read(connection: &Connection) -> Sql<Self> {
         let chain = connection
-            .query_row("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1", [], |row| {
-                Ok(Chain { sequence: rows::number(row, 0)?, hash: row.get(1)? })
-            })
+            .query_row(
+                "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1",
+                [],
+                |row| {
+                    Ok(Chain {
+                        sequence: rows::number(row, 0)?,
+                        hash: row.get(1)?,
+                    })
+                },
+            )
             .optional()?
             .unwrap_or(Chain::START);
-        let position =
-            connection.query_row("SELECT value FROM counter WHERE name = 'status_position'", [], |row| {
-                rows::number(row, 0)
-            })?;
+        let position = connection.query_row("SELECT value FROM counter WHERE name = 'status_position'", [], |row| {
+            rows::number(row, 0)
+        })?;
         Ok(Self { chain, position })
     }
 }
@@ -104,7 +110,10 @@ fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Res
         let sql = "UPDATE counter SET value = ?1 WHERE name = 'status_position'";
         run(connection, sql, params![rows::count(ledger.position)])?;
     }
-    batch.events.iter().try_for_each(|event| record(connection, ledger, event))
+    batch
+        .events
+        .iter()
+        .try_for_each(|event| record(connection, ledger, event))
 }
 
 /// Appends an event to the audit log.
@@ -134,7 +143,9 @@ fn insert(
     same_key: Unique,
     same_other: Unique,
 ) -> Result<(), Refusal> {
-    run(connection, sql, params).map(drop).map_err(|error| duplicate(error, same_key, same_other))
+    run(connection, sql, params)
+        .map(drop)
+        .map_err(|error| duplicate(error, same_key, same_other))
 }
 
 /// Replaces a record; no touched row means that its version is another one by now.
@@ -156,7 +167,10 @@ fn duplicate(error: rusqlite::Error, same_key: Unique, same_other: Unique) -> Re
 
 fn write_account(connection: &Connection, account: &Account) -> Result<(), Refusal> {
     let was = account.version;
-    let account = Account { version: was.next(), ..account.clone() };
+    let account = Account {
+        version: was.next(),
+        ..account.clone()
+    };
     let (id, version) = (account.id.as_bytes(), rows::count(account.version.0));
     let (thumbprint, body) = (account.thumbprint.as_bytes(), rows::to_body(&account)?);
     if was == Version::NEW {
@@ -184,7 +198,15 @@ fn write_external_key(connection: &Connection, key: &ExternalKey) -> Result<(), 
             connection,
             "INSERT INTO external_key (kid, version, hmac, label, created, account, disabled)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![key.kid, version, *key.hmac, key.label, rows::micros(key.created), account, key.disabled],
+            params![
+                key.kid,
+                version,
+                *key.hmac,
+                key.label,
+                rows::micros(key.created),
+                account,
+                key.disabled
+            ],
             Unique::ExternalKey,
             Unique::ExternalKey,
         );
@@ -193,14 +215,25 @@ fn write_external_key(connection: &Connection, key: &ExternalKey) -> Result<(), 
         connection,
         "UPDATE external_key SET version = ?2, hmac = ?3, label = ?4, account = ?5, disabled = ?6
          WHERE kid = ?1 AND version = ?7",
-        params![key.kid, version, *key.hmac, key.label, account, key.disabled, rows::count(key.version.0)],
+        params![
+            key.kid,
+            version,
+            *key.hmac,
+            key.label,
+            account,
+            key.disabled,
+            rows::count(key.version.0)
+        ],
         Unique::ExternalKey,
     )
 }
 
 fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
     let was = order.version;
-    let order = Order { version: was.next(), ..order.clone() };
+    let order = Order {
+        version: was.next(),
+        ..order.clone()
+    };
     let (id, version) = (order.id.as_bytes(), rows::count(order.version.0));
     let (expires, progress) = (rows::micros(order.expires), order.progress.as_str());
     let body = rows::to_body(&order)?;
@@ -217,7 +250,15 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
         connection,
         "INSERT INTO orders (id, version, account, created, expires, progress, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![id, version, order.account.as_bytes(), rows::micros(order.created), expires, progress, body],
+        params![
+            id,
+            version,
+            order.account.as_bytes(),
+            rows::micros(order.created),
+            expires,
+            progress,
+            body
+        ],
         Unique::Identity,
         Unique::Identity,
     )?;
@@ -234,10 +275,16 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
 
 fn write_authorization(connection: &Connection, authorization: &Authorization) -> Result<(), Refusal> {
     let was = authorization.version;
-    let authorization = Authorization { version: was.next(), ..authorization.clone() };
+    let authorization = Authorization {
+        version: was.next(),
+        ..authorization.clone()
+    };
     let (id, version) = (authorization.id.as_bytes(), rows::count(authorization.version.0));
     let status = rows::authorization_status(authorization.status);
-    let (expires, due) = (rows::micros(authorization.expires), authorization.due().map(rows::micros));
+    let (expires, due) = (
+        rows::micros(authorization.expires),
+        authorization.due().map(rows::micros),
+    );
     let body = rows::to_body(&authorization)?;
     if was != Version::NEW {
         return replace(
@@ -267,11 +314,7 @@ fn write_authorization(connection: &Connection, authorization: &Authorization) -
     )
 }
 
-fn write_certificate(
-    connection: &Connection,
-    ledger: &mut Ledger,
-    certificate: &Certificate,
-) -> Result<(), Refusal> {
+fn write_certificate(connection: &Connection, ledger: &mut Ledger, certificate: &Certificate) -> Result<(), Refusal> {
     if certificate.version == Version::NEW {
         insert_certificate(connection, certificate)?;
     } else {
@@ -280,12 +323,16 @@ fn write_certificate(
     let told = told_status(connection, certificate.serial)?;
     match (told, &certificate.state) {
         (None, CertificateState::Intended | CertificateState::Void) => Ok(()),
-        (Some(_), CertificateState::Intended | CertificateState::Void) => {
-            Err(Refusal::Forbidden("a certificate that was signed cannot become one that was not"))
-        }
+        (Some(_), CertificateState::Intended | CertificateState::Void) => Err(Refusal::Forbidden(
+            "a certificate that was signed cannot become one that was not",
+        )),
         (told, CertificateState::Issued { .. } | CertificateState::Revoked { .. }) => {
             let now = rows::revocation_columns(certificate.revocation());
-            if told == Some(now) { Ok(()) } else { tell_status(connection, ledger, certificate, now) }
+            if told == Some(now) {
+                Ok(())
+            } else {
+                tell_status(connection, ledger, certificate, now)
+            }
         }
     }
 }
@@ -375,7 +422,11 @@ fn tell_status(
     (revoked_at, reason, since): rows::RevocationColumns,
 ) -> Result<(), Refusal> {
     ledger.position += 1;
-    run(connection, "DELETE FROM status_feed WHERE serial = ?1", [certificate.serial.as_bytes()])?;
+    run(
+        connection,
+        "DELETE FROM status_feed WHERE serial = ?1",
+        [certificate.serial.as_bytes()],
+    )?;
     run(
         connection,
         "INSERT INTO status_feed (position, issuer, serial, not_after, revoked_at, revoked_reason, revoked_since)
@@ -423,6 +474,9 @@ fn write_crl(connection: &Connection, crl: &CrlRecord) -> Result<(), Refusal> {
             crl.der
         ],
     )?;
-    if written == 0 { Err(Refusal::Duplicate(Unique::CrlNumber)) } else { Ok(()) }
+    if written == 0 {
+        Err(Refusal::Duplicate(Unique::CrlNumber))
+    } else {
+        Ok(())
+    }
 }
-

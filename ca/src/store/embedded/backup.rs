@@ -44,10 +44,7 @@ pub(super) fn write(from: &Connection, to: &Path) -> Result<(), OpenError> {
 /// # Errors
 /// If the copy is damaged, from a later version, or no store, and if there is something at `to`.
 pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
-    let source = Connection::open_with_flags(
-        from,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     check(&source, from)?;
     write(&source, to)?;
     let renewed = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(OpenError::from);
@@ -59,7 +56,10 @@ pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
 }
 
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
+    let damaged = |what: String| OpenError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
     let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(damaged(verdict));
@@ -92,12 +92,20 @@ fn copy(from: &Connection, partial: &Path) -> Result<(), OpenError> {
 
 /// Makes an empty file that only its owner can read, where there is none.
 pub(super) fn reserve(path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.sync_all()
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?
+        .sync_all()
 }
 
 /// Makes a folder's entries durable.
 pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 

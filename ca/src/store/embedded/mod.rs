@@ -40,8 +40,8 @@ use writer::{Request, Writer};
 
 use super::{Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store};
 use crate::model::{
-    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord,
-    ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
+    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
+    IssuerId, Order, OrderId, Serial, StatusRecord,
 };
 
 /// A store that cannot be opened, copied or restored.
@@ -130,14 +130,23 @@ impl SqliteStore {
         let (queue, requests) = mpsc::channel(writer::QUEUE_LENGTH_MAX);
         let changed = Arc::new(watch::Sender::new(0));
         let writer = Writer::start(connection, requests, Arc::clone(&changed))?;
-        Ok(Self { readers: readers(&queue), queue: Some(queue), changed, writer: Some(writer), _lock: lock })
+        Ok(Self {
+            readers: readers(&queue),
+            queue: Some(queue),
+            changed,
+            writer: Some(writer),
+            _lock: lock,
+        })
     }
 
     async fn request<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, CommitError>>) -> Request,
     ) -> Result<T, CommitError> {
-        let stopped = |in_doubt| CommitError::Failed { message: "the store's writer has stopped".into(), in_doubt };
+        let stopped = |in_doubt| CommitError::Failed {
+            message: "the store's writer has stopped".into(),
+            in_doubt,
+        };
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(|| stopped(false))?;
         queue.send(request(answer)).await.map_err(|_| stopped(false))?;
@@ -149,7 +158,12 @@ impl SqliteStore {
 /// Takes the lock that keeps a second process out; the file stays, since removing it would let two in.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let lock_path = backup::with_suffix(path, ".lock");
-    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&lock_path)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
@@ -188,7 +202,9 @@ impl Store for SqliteStore {
     }
 
     async fn account_by_thumbprint(&self, thumbprint: Thumbprint) -> Result<Option<Account>, ReadError> {
-        self.readers.read(move |c| reads::account_by_thumbprint(c, thumbprint)).await
+        self.readers
+            .read(move |c| reads::account_by_thumbprint(c, thumbprint))
+            .await
     }
 
     async fn accounts(&self, page: Page<AccountId>) -> Result<Vec<Account>, ReadError> {
@@ -214,7 +230,9 @@ impl Store for SqliteStore {
 
     async fn orders(&self, progress: Option<&str>, page: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
         let progress = progress.map(str::to_owned);
-        self.readers.read(move |c| reads::orders(c, progress.as_deref(), &page)).await
+        self.readers
+            .read(move |c| reads::orders(c, progress.as_deref(), &page))
+            .await
     }
 
     async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError> {
@@ -229,7 +247,9 @@ impl Store for SqliteStore {
     ) -> Result<Option<Authorization>, ReadError> {
         let name = name.clone();
         let status = AuthorizationStatus::Valid;
-        self.readers.read(move |c| reads::authorization_for(c, account, &name, status, at)).await
+        self.readers
+            .read(move |c| reads::authorization_for(c, account, &name, status, at))
+            .await
     }
 
     async fn pending_authorization(
@@ -240,7 +260,9 @@ impl Store for SqliteStore {
     ) -> Result<Option<Authorization>, ReadError> {
         let name = name.clone();
         let status = AuthorizationStatus::Pending;
-        self.readers.read(move |c| reads::authorization_for(c, account, &name, status, at)).await
+        self.readers
+            .read(move |c| reads::authorization_for(c, account, &name, status, at))
+            .await
     }
 
     async fn authorizations_due(
@@ -248,7 +270,9 @@ impl Store for SqliteStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {
-        self.readers.read(move |c| reads::authorizations_due(c, now, limit)).await
+        self.readers
+            .read(move |c| reads::authorizations_due(c, now, limit))
+            .await
     }
 
     async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError> {
@@ -275,7 +299,9 @@ impl Store for SqliteStore {
         page: Page<Serial>,
     ) -> Result<Vec<StatusRecord>, ReadError> {
         let issuer = issuer.clone();
-        self.readers.read(move |c| reads::revoked(c, &issuer, since, &page)).await
+        self.readers
+            .read(move |c| reads::revoked(c, &issuer, since, &page))
+            .await
     }
 
     async fn blocked_key(&self, spki_sha256: [u8; 32]) -> Result<Option<BlockedKey>, ReadError> {

@@ -79,7 +79,9 @@ fn prune_all(
 fn ended_before(connection: &Connection, sql: &str, bound: Timestamp, count_max: usize) -> Sql<Vec<Vec<u8>>> {
     connection
         .prepare_cached(sql)?
-        .query_map(params![rows::micros(bound), rows::count(count_max as u64)], |row| row.get(0))?
+        .query_map(params![rows::micros(bound), rows::count(count_max as u64)], |row| {
+            row.get(0)
+        })?
         .collect()
 }
 

@@ -35,7 +35,11 @@ impl Readers {
     /// Makes readers of a file; connections are opened as they are needed.
     pub fn of_file(path: PathBuf) -> Self {
         let permits = Arc::new(Semaphore::new(READERS_MAX));
-        Self::Pool(Arc::new(Pool { path, permits, idle: Mutex::default() }))
+        Self::Pool(Arc::new(Pool {
+            path,
+            permits,
+            idle: Mutex::default(),
+        }))
     }
 
     /// Runs a read in one snapshot.
@@ -51,7 +55,8 @@ impl Readers {
         &self,
         copy: impl FnOnce(&Connection) -> Result<(), OpenError> + Send + 'static,
     ) -> Result<(), ReadError> {
-        self.run(|connection| copy(connection).map_err(|error| ReadError(error.to_string()))).await
+        self.run(|connection| copy(connection).map_err(|error| ReadError(error.to_string())))
+            .await
     }
 
     async fn run<T: Send + 'static>(
@@ -101,7 +106,10 @@ impl Pool {
     }
 
     fn put_back(&self, connection: Connection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
     }
 
     /// Closes the connections that wait, so that the last one to close can tidy the log away.

@@ -35,7 +35,9 @@ fn limit(wanted: usize) -> i64 {
 }
 
 pub(super) fn account(c: &Connection, id: AccountId) -> Sql<Option<Account>> {
-    one(c, "SELECT body FROM account WHERE id = ?1", [id.as_bytes()], |row| rows::from_body(row, 0))
+    one(c, "SELECT body FROM account WHERE id = ?1", [id.as_bytes()], |row| {
+        rows::from_body(row, 0)
+    })
 }
 
 pub(super) fn account_by_thumbprint(c: &Connection, thumbprint: Thumbprint) -> Sql<Option<Account>> {
@@ -60,7 +62,9 @@ pub(super) fn external_keys(c: &Connection, page: &Page<String>) -> Sql<Vec<Exte
 }
 
 pub(super) fn order(c: &Connection, id: OrderId) -> Sql<Option<OrderView>> {
-    let order = one(c, "SELECT body FROM orders WHERE id = ?1", [id.as_bytes()], |row| rows::from_body(row, 0))?;
+    let order = one(c, "SELECT body FROM orders WHERE id = ?1", [id.as_bytes()], |row| {
+        rows::from_body(row, 0)
+    })?;
     order.map(|order| view(c, order)).transpose()
 }
 
@@ -74,7 +78,10 @@ fn view(c: &Connection, order: Order) -> Sql<OrderView> {
 }
 
 pub(super) fn orders_of(c: &Connection, account: AccountId, page: &Page<OrderId>) -> Sql<Vec<OrderView>> {
-    orders_where(c, "account = ?1", account.as_bytes(), page)?.into_iter().map(|order| view(c, order)).collect()
+    orders_where(c, "account = ?1", account.as_bytes(), page)?
+        .into_iter()
+        .map(|order| view(c, order))
+        .collect()
 }
 
 pub(super) fn orders(c: &Connection, progress: Option<&str>, page: &Page<OrderId>) -> Sql<Vec<Order>> {
@@ -86,26 +93,30 @@ pub(super) fn orders(c: &Connection, progress: Option<&str>, page: &Page<OrderId
 
 /// Lists orders from the newest to the oldest. A page after an order that is gone is empty: it was
 /// among the oldest, so there is nothing behind it for long.
-fn orders_where(
-    c: &Connection,
-    condition: &str,
-    value: impl rusqlite::ToSql,
-    page: &Page<OrderId>,
-) -> Sql<Vec<Order>> {
+fn orders_where(c: &Connection, condition: &str, value: impl rusqlite::ToSql, page: &Page<OrderId>) -> Sql<Vec<Order>> {
     let Some(after) = &page.after else {
         let sql = format!("SELECT body FROM orders WHERE {condition} ORDER BY created DESC, id DESC LIMIT ?2");
-        return many(c, &sql, params![value, limit(page.limit)], |row| rows::from_body(row, 0));
+        return many(c, &sql, params![value, limit(page.limit)], |row| {
+            rows::from_body(row, 0)
+        });
     };
     let sql = format!(
         "SELECT body FROM orders
          WHERE {condition} AND (created, id) < (SELECT created, id FROM orders WHERE id = ?3)
          ORDER BY created DESC, id DESC LIMIT ?2"
     );
-    many(c, &sql, params![value, limit(page.limit), after.as_bytes()], |row| rows::from_body(row, 0))
+    many(c, &sql, params![value, limit(page.limit), after.as_bytes()], |row| {
+        rows::from_body(row, 0)
+    })
 }
 
 pub(super) fn authorization(c: &Connection, id: AuthorizationId) -> Sql<Option<Authorization>> {
-    one(c, "SELECT body FROM authorizations WHERE id = ?1", [id.as_bytes()], |row| rows::from_body(row, 0))
+    one(
+        c,
+        "SELECT body FROM authorizations WHERE id = ?1",
+        [id.as_bytes()],
+        |row| rows::from_body(row, 0),
+    )
 }
 
 pub(super) fn authorization_for(
@@ -119,7 +130,12 @@ pub(super) fn authorization_for(
         c,
         "SELECT body FROM authorizations WHERE account = ?1 AND name = ?2 AND status = ?3 AND expires > ?4
          ORDER BY expires DESC LIMIT 1",
-        params![account.as_bytes(), rows::name(name), rows::authorization_status(status), rows::micros(at)],
+        params![
+            account.as_bytes(),
+            rows::name(name),
+            rows::authorization_status(status),
+            rows::micros(at)
+        ],
         |row| rows::from_body(row, 0),
     )
 }
@@ -130,7 +146,9 @@ pub(super) fn authorizations_due(
     at_most: usize,
 ) -> Sql<(Vec<Authorization>, Option<Timestamp>)> {
     let sql = "SELECT body FROM authorizations WHERE due <= ?1 ORDER BY due, id LIMIT ?2";
-    let due = many(c, sql, params![rows::micros(now), limit(at_most)], |row| rows::from_body(row, 0))?;
+    let due = many(c, sql, params![rows::micros(now), limit(at_most)], |row| {
+        rows::from_body(row, 0)
+    })?;
     let sql = "SELECT due FROM authorizations WHERE due > ?1 ORDER BY due LIMIT 1";
     let next = one(c, sql, [rows::micros(now)], |row| rows::time(row, 0))?;
     Ok((due, next))
@@ -141,11 +159,7 @@ pub(super) fn certificate(c: &Connection, serial: Serial) -> Sql<Option<Certific
     one(c, &sql, [serial.as_bytes()], rows::certificate)
 }
 
-pub(super) fn certificates(
-    c: &Connection,
-    filter: &CertificateFilter,
-    page: &Page<Serial>,
-) -> Sql<Vec<Certificate>> {
+pub(super) fn certificates(c: &Connection, filter: &CertificateFilter, page: &Page<Serial>) -> Sql<Vec<Certificate>> {
     let mut conditions = Vec::new();
     let mut values = Vec::new();
     let mut narrow = |condition: &str, value: Option<Value>| {
@@ -154,15 +168,27 @@ pub(super) fn certificates(
             conditions.push(condition.replace('?', &format!("?{}", values.len())));
         }
     };
-    narrow("certificate.serial > ?", page.after.map(|serial| serial.as_bytes().to_vec().into()));
+    narrow(
+        "certificate.serial > ?",
+        page.after.map(|serial| serial.as_bytes().to_vec().into()),
+    );
     narrow("state = ?", filter.state.clone().map(Value::from));
     narrow("account = ?", filter.account.map(|id| id.as_bytes().to_vec().into()));
     narrow("profile = ?", filter.profile.clone().map(Value::from));
     narrow("name = ?", filter.name.as_ref().map(|name| rows::name(name).into()));
     narrow("spki_sha256 = ?", filter.spki_sha256.map(|hash| hash.to_vec().into()));
-    narrow("not_after < ?", filter.not_after_before.map(|time| rows::micros(time).into()));
-    narrow("created >= ?", filter.created_from.map(|time| rows::micros(time).into()));
-    narrow("created < ?", filter.created_before.map(|time| rows::micros(time).into()));
+    narrow(
+        "not_after < ?",
+        filter.not_after_before.map(|time| rows::micros(time).into()),
+    );
+    narrow(
+        "created >= ?",
+        filter.created_from.map(|time| rows::micros(time).into()),
+    );
+    narrow(
+        "created < ?",
+        filter.created_before.map(|time| rows::micros(time).into()),
+    );
     values.push(limit(page.limit).into());
 
     let names = if filter.name.is_some() {
@@ -170,7 +196,11 @@ pub(super) fn certificates(
     } else {
         ""
     };
-    let narrowed = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    let narrowed = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
+    };
     let sql = format!(
         "SELECT {CERTIFICATE_COLUMNS} FROM certificate{names}{narrowed} ORDER BY certificate.serial LIMIT ?{}",
         values.len()
@@ -179,7 +209,8 @@ pub(super) fn certificates(
 }
 
 pub(super) fn certificates_intended(c: &Connection, at_most: usize) -> Sql<Vec<Certificate>> {
-    let sql = format!("SELECT {CERTIFICATE_COLUMNS} FROM certificate WHERE state = 'intended' ORDER BY serial LIMIT ?1");
+    let sql =
+        format!("SELECT {CERTIFICATE_COLUMNS} FROM certificate WHERE state = 'intended' ORDER BY serial LIMIT ?1");
     many(c, &sql, [limit(at_most)], rows::certificate)
 }
 
@@ -195,7 +226,12 @@ pub(super) fn revoked(
          WHERE issuer = ?1 AND serial > ?2 AND revoked_at IS NOT NULL AND not_after > ?3
          ORDER BY serial LIMIT ?4"
     );
-    many(c, &sql, params![issuer.as_str(), after, rows::micros(since), limit(page.limit)], rows::status)
+    many(
+        c,
+        &sql,
+        params![issuer.as_str(), after, rows::micros(since), limit(page.limit)],
+        rows::status,
+    )
 }
 
 pub(super) fn blocked_key(c: &Connection, spki_sha256: [u8; 32]) -> Sql<Option<BlockedKey>> {
@@ -223,7 +259,8 @@ pub(super) fn status_feed(c: &Connection, after: u64, at_most: usize) -> Sql<Vec
 pub(super) fn status_position(c: &Connection) -> Sql<(u64, [u8; 16])> {
     let sql = "SELECT counter.value, meta.value FROM counter, meta
          WHERE counter.name = 'status_position' AND meta.name = ?1";
-    c.prepare_cached(sql)?.query_row([schema::IDENTITY], |row| Ok((rows::number(row, 0)?, row.get(1)?)))
+    c.prepare_cached(sql)?
+        .query_row([schema::IDENTITY], |row| Ok((rows::number(row, 0)?, row.get(1)?)))
 }
 
 pub(super) fn status(c: &Connection, serial: Serial) -> Sql<Option<StatusRecord>> {

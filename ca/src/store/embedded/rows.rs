@@ -10,8 +10,8 @@ use sigillo_protocol::{
 use zeroize::Zeroizing;
 
 use crate::model::{
-    AccountId, AuditRecord, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, IssuerId,
-    OrderId, Revocation, Serial, StatusRecord, Version,
+    AccountId, AuditRecord, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, IssuerId, OrderId,
+    Revocation, Serial, StatusRecord, Version,
 };
 
 /// A result of the engine's.
@@ -80,8 +80,12 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> Sql<Timestamp> {
 }
 
 fn time_if_any(row: &Row<'_>, column: usize) -> Sql<Option<Timestamp>> {
-    let Some(micros) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
-    Timestamp::from_microsecond(micros).map(Some).map_err(|_| unreadable(column, "a time"))
+    let Some(micros) = row.get::<_, Option<i64>>(column)? else {
+        return Ok(None);
+    };
+    Timestamp::from_microsecond(micros)
+        .map(Some)
+        .map_err(|_| unreadable(column, "a time"))
 }
 
 /// Reads a count.
@@ -98,19 +102,26 @@ fn order_id_if_any(row: &Row<'_>, column: usize) -> Sql<Option<OrderId>> {
 }
 
 fn issuer(row: &Row<'_>, column: usize) -> Sql<IssuerId> {
-    row.get_ref(column)?.as_str()?.parse().map_err(|_| unreadable(column, "an issuer"))
+    row.get_ref(column)?
+        .as_str()?
+        .parse()
+        .map_err(|_| unreadable(column, "an issuer"))
 }
 
 /// Reads the three columns of a revocation, the first of which says whether there is one.
 fn revocation(row: &Row<'_>, column: usize) -> Sql<Option<Revocation>> {
-    let Some(at) = time_if_any(row, column)? else { return Ok(None) };
+    let Some(at) = time_if_any(row, column)? else {
+        return Ok(None);
+    };
     let reason = match row.get::<_, Option<i64>>(column + 1)? {
         None => None,
-        Some(code) => {
-            Some(RevocationReason::from_code(code).ok_or_else(|| unreadable(column + 1, "a reason"))?)
-        }
+        Some(code) => Some(RevocationReason::from_code(code).ok_or_else(|| unreadable(column + 1, "a reason"))?),
     };
-    Ok(Some(Revocation { at, reason, invalid_since: time_if_any(row, column + 2)? }))
+    Ok(Some(Revocation {
+        at,
+        reason,
+        invalid_since: time_if_any(row, column + 2)?,
+    }))
 }
 
 /// The three columns of a revocation.
@@ -118,7 +129,9 @@ pub(super) type RevocationColumns = (Option<i64>, Option<u8>, Option<i64>);
 
 /// Returns a revocation as it stands in its three columns.
 pub(super) fn revocation_columns(revocation: Option<Revocation>) -> RevocationColumns {
-    let Some(revocation) = revocation else { return (None, None, None) };
+    let Some(revocation) = revocation else {
+        return (None, None, None);
+    };
     (
         Some(micros(revocation.at)),
         revocation.reason.map(RevocationReason::code),
@@ -168,7 +181,10 @@ fn certificate_state(row: &Row<'_>) -> Sql<CertificateState> {
         "issued" => Ok(CertificateState::Issued { der: der()? }),
         "revoked" => {
             let revocation = revocation(row, 14)?.ok_or_else(|| unreadable(14, "a revocation"))?;
-            Ok(CertificateState::Revoked { der: der()?, revocation })
+            Ok(CertificateState::Revoked {
+                der: der()?,
+                revocation,
+            })
         }
         "void" => Ok(CertificateState::Void),
         _ => Err(unreadable(12, "a certificate's state")),
@@ -188,7 +204,11 @@ pub(super) fn status(row: &Row<'_>) -> Sql<StatusRecord> {
 
 /// Reads a blocked key: `spki_sha256, since, comment`.
 pub(super) fn blocked_key(row: &Row<'_>) -> Sql<BlockedKey> {
-    Ok(BlockedKey { spki_sha256: row.get(0)?, since: time(row, 1)?, comment: row.get(2)? })
+    Ok(BlockedKey {
+        spki_sha256: row.get(0)?,
+        since: time(row, 1)?,
+        comment: row.get(2)?,
+    })
 }
 
 /// Reads a CRL: `issuer, number, this_update, next_update, entries, position, der`.
@@ -206,5 +226,9 @@ pub(super) fn crl(row: &Row<'_>) -> Sql<CrlRecord> {
 
 /// Reads an audit record: `sequence, hash, event`.
 pub(super) fn audit(row: &Row<'_>) -> Sql<AuditRecord> {
-    Ok(AuditRecord { sequence: number(row, 0)?, hash: row.get(1)?, event: from_body(row, 2)? })
+    Ok(AuditRecord {
+        sequence: number(row, 0)?,
+        hash: row.get(1)?,
+        event: from_body(row, 2)?,
+    })
 }

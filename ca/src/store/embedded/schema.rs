@@ -174,7 +174,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 
 /// Gives the store a new identity, so that whoever followed another history of it begins anew.
 pub(super) fn renew_identity(connection: &Connection) -> Result<(), OpenError> {
-    connection.execute("UPDATE meta SET value = ?2 WHERE name = ?1", params![IDENTITY, new_identity()?])?;
+    connection.execute(
+        "UPDATE meta SET value = ?2 WHERE name = ?1",
+        params![IDENTITY, new_identity()?],
+    )?;
     Ok(())
 }
 
@@ -193,7 +196,8 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         let identity = |c: &Connection| -> Vec<u8> {
-            c.query_row("SELECT value FROM meta WHERE name = ?1", [IDENTITY], |row| row.get(0)).unwrap()
+            c.query_row("SELECT value FROM meta WHERE name = ?1", [IDENTITY], |row| row.get(0))
+                .unwrap()
         };
         let before = identity(&connection);
         migrate(&mut connection).unwrap();
@@ -206,7 +210,9 @@ mod tests {
     fn refuses_a_store_of_a_later_version() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
-        connection.execute("UPDATE schema_version SET version = version + 1", []).unwrap();
+        connection
+            .execute("UPDATE schema_version SET version = version + 1", [])
+            .unwrap();
         assert!(matches!(migrate(&mut connection), Err(OpenError::Newer { .. })));
     }
 }

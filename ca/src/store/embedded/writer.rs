@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     apply::{self, Ledger, Refusal},
     prune,
-
 };
 use crate::store::{Batch, CommitError, PruneLimits, Pruned};
 
@@ -58,8 +57,16 @@ impl Writer {
         changed: Arc<watch::Sender<u64>>,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         let ledger = Ledger::read(&connection).map_err(std::io::Error::other)?;
-        let writer = Self { connection, ledger, queue, changed, broken: None };
-        thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())
+        let writer = Self {
+            connection,
+            ledger,
+            queue,
+            changed,
+            broken: None,
+        };
+        thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run())
     }
 
     fn run(mut self) {
@@ -70,8 +77,9 @@ impl Writer {
             {
                 group.push(request);
             }
-            let (reads, writes): (Vec<_>, Vec<_>) =
-                group.into_iter().partition(|request| matches!(request, Request::Read(_)));
+            let (reads, writes): (Vec<_>, Vec<_>) = group
+                .into_iter()
+                .partition(|request| matches!(request, Request::Read(_)));
             self.write(writes);
             // After the writes, so that whoever was answered before reads what was written.
             for request in reads {
@@ -96,7 +104,10 @@ impl Writer {
         }
         let before = self.ledger;
         let mut spoiled = false;
-        let answers: Vec<Answer> = group.into_iter().map(|request| self.apply(request, &mut spoiled)).collect();
+        let answers: Vec<Answer> = group
+            .into_iter()
+            .map(|request| self.apply(request, &mut spoiled))
+            .collect();
         let outcome = self.finish(before, spoiled);
         if let GroupOutcome::Failed { message, in_doubt } = &outcome {
             tracing::error!(message, in_doubt, "a group of changes was not committed");
@@ -113,9 +124,8 @@ impl Writer {
                 answer_later(answer, result)
             }
             Request::Prune(limits, now, answer) => {
-                let prune = |connection: &Connection, ledger: &mut Ledger| {
-                    prune::prune(connection, ledger, limits, now)
-                };
+                let prune =
+                    |connection: &Connection, ledger: &mut Ledger| prune::prune(connection, ledger, limits, now);
                 answer_later(answer, self.attempt(spoiled, prune))
             }
             // They were taken out before the transaction began.
@@ -143,7 +153,10 @@ impl Writer {
         if self.connection.is_autocommit() {
             self.ledger = before;
             let message = "the engine gave the transaction up, as for want of space".into();
-            return GroupOutcome::Failed { message, in_doubt: false };
+            return GroupOutcome::Failed {
+                message,
+                in_doubt: false,
+            };
         }
         if spoiled {
             self.ledger = before;
@@ -151,7 +164,10 @@ impl Writer {
                 self.broken = Some(error.to_string());
             }
             let message = "a part of the group could not be taken back".into();
-            return GroupOutcome::Failed { message, in_doubt: false };
+            return GroupOutcome::Failed {
+                message,
+                in_doubt: false,
+            };
         }
         // Every event moves the chain, so an unmoved ledger means that nothing was changed.
         let end = if self.ledger == before { "ROLLBACK" } else { "COMMIT" };
@@ -175,8 +191,7 @@ impl Writer {
     fn commit_failed(&mut self, before: Ledger, error: &rusqlite::Error) -> GroupOutcome {
         self.ledger = before;
         let message = error.to_string();
-        let rolled_back =
-            self.connection.is_autocommit() || apply::run(&self.connection, "ROLLBACK", []).is_ok();
+        let rolled_back = self.connection.is_autocommit() || apply::run(&self.connection, "ROLLBACK", []).is_ok();
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         let in_doubt = !(full && rolled_back);
         if in_doubt {
@@ -199,12 +214,16 @@ fn answer_later<T: Send + 'static>(
 
 /// Returns what a request gets, from how it was applied and how its group ended.
 fn judge<T>(result: Result<T, Refusal>, outcome: &GroupOutcome) -> Result<T, CommitError> {
-    let failed = |message: String| CommitError::Failed { message, in_doubt: false };
+    let failed = |message: String| CommitError::Failed {
+        message,
+        in_doubt: false,
+    };
     match (result, outcome) {
         (Ok(value), GroupOutcome::Durable) => Ok(value),
-        (Ok(_), GroupOutcome::Failed { message, in_doubt }) => {
-            Err(CommitError::Failed { message: message.clone(), in_doubt: *in_doubt })
-        }
+        (Ok(_), GroupOutcome::Failed { message, in_doubt }) => Err(CommitError::Failed {
+            message: message.clone(),
+            in_doubt: *in_doubt,
+        }),
         (Err(Refusal::Engine(error) | Refusal::Spoiled(error)), _) => Err(failed(error.to_string())),
         (Err(Refusal::Forbidden(why)), _) => Err(failed(why.to_owned())),
         (Err(Refusal::Conflict), GroupOutcome::Durable) => Err(CommitError::Conflict),
@@ -218,7 +237,10 @@ fn judge<T>(result: Result<T, Refusal>, outcome: &GroupOutcome) -> Result<T, Com
 }
 
 fn refuse(group: Vec<Request>, message: &str) {
-    let failed = || CommitError::Failed { message: message.to_owned(), in_doubt: false };
+    let failed = || CommitError::Failed {
+        message: message.to_owned(),
+        in_doubt: false,
+    };
     for request in group {
         // Whoever asked may have gone away.
         match request {
@@ -228,4 +250,3 @@ fn refuse(group: Vec<Request>, message: &str) {
         }
     }
 }
-

@@ -135,10 +135,7 @@ fn names_come_from_san_and_common_name_alike() {
         .unwrap();
     let mut found = names(&both);
     found.sort();
-    assert_eq!(
-        found,
-        ["*.b.example", "192.0.2.1", "a.example", "www.example"]
-    );
+    assert_eq!(found, ["*.b.example", "192.0.2.1", "a.example", "www.example"]);
     assert_eq!(both.common_name(), Some("WWW.Example"));
     assert!(!both.must_staple());
 
@@ -148,10 +145,7 @@ fn names_come_from_san_and_common_name_alike() {
 
 #[test]
 fn accepts_the_marks_of_a_leaf_that_clients_ask_for() {
-    let server_and_client = sequence(&[
-        &[6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1],
-        &[6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 2],
-    ]);
+    let server_and_client = sequence(&[&[6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1], &[6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 2]]);
     let cases = [
         extension(KEY_USAGE, true, &[3, 2, 5, 0xa0]),
         extension(EXTENDED_KEY_USAGE, false, &server_and_client),
@@ -187,11 +181,7 @@ fn refuses_extensions_that_ask_for_more_than_a_leaf() {
             false,
             &sequence(&[&[6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 9]]),
         ),
-        extension(
-            EXTENDED_KEY_USAGE,
-            false,
-            &sequence(&[&[6, 4, 0x55, 0x1d, 37, 0]]),
-        ),
+        extension(EXTENDED_KEY_USAGE, false, &sequence(&[&[6, 4, 0x55, 0x1d, 37, 0]])),
         extension(EXTENDED_KEY_USAGE, false, &[0x30, 0]),
         extension(TLS_FEATURE_OID, false, &[0x30, 3, 2, 1, 17]),
         extension(UNKNOWN, true, &[5, 0]),
@@ -210,9 +200,7 @@ fn refuses_extensions_that_ask_for_more_than_a_leaf() {
 #[test]
 fn refuses_what_is_said_twice() {
     let twice = san(&[dns("a.example")]);
-    let result = Draft::new()
-        .extensions(&[twice.clone(), twice.clone()])
-        .check();
+    let result = Draft::new().extensions(&[twice.clone(), twice.clone()]).check();
     assert_eq!(result, Err(CsrError::RepeatedExtension("2.5.29.17".into())));
 
     let result = Draft::new()
@@ -258,9 +246,7 @@ fn refuses_names_that_are_not_issued() {
         0xa0,
         &[&[6, 3, 0x2a, 3, 4][..], &tlv(0xa0, &tlv(0x0c, b"upn"))].concat(),
     );
-    let result = Draft::new()
-        .extensions(&[san(&[dns("a.example"), other_name])])
-        .check();
+    let result = Draft::new().extensions(&[san(&[dns("a.example"), other_name])]).check();
     assert_eq!(result, Err(CsrError::NameType));
     for text in ["My Server", "a.example\0", "a.example/b"] {
         assert!(Draft::new().common_name(text).check().is_err(), "{text:?}");
@@ -291,10 +277,7 @@ fn refuses_what_does_not_prove_possession() {
     foreign.spki = draft.spki.clone();
     assert_eq!(foreign.check(), Err(CsrError::Signature));
 
-    let at = good
-        .windows(9)
-        .position(|window| window == b"a.example")
-        .unwrap();
+    let at = good.windows(9).position(|window| window == b"a.example").unwrap();
     let mut renamed = good;
     renamed[at] = b'b';
     assert_eq!(read(&renamed), Err(CsrError::Signature));
@@ -331,10 +314,7 @@ fn refuses_what_is_not_der_to_the_last_octet() {
     let mut padded = vec![0x30, 0x82, 0];
     padded.extend(&good[2..]);
     assert_eq!(read(&padded), Err(CsrError::Der(DerError::Length)));
-    assert_eq!(
-        read(&vec![0x30; ParsedCsr::LENGTH_MAX + 1]),
-        Err(CsrError::TooLarge)
-    );
+    assert_eq!(read(&vec![0x30; ParsedCsr::LENGTH_MAX + 1]), Err(CsrError::TooLarge));
     assert_eq!(read(&[0x30, 0]), Err(CsrError::Form));
 }
 
@@ -345,9 +325,7 @@ fn refuses_members_that_nobody_would_read() {
     let signature = tlv(3, &[&[0][..], &draft.key.sign(&info).unwrap()].concat());
     let extra = sequence(&[&info, ECDSA_SHA256, &signature, &[5, 0]]);
     assert_eq!(read(&extra), Err(CsrError::Form));
-    let empty_set = Draft::new()
-        .common_name("a.example")
-        .attribute(UNKNOWN, &[]);
+    let empty_set = Draft::new().common_name("a.example").attribute(UNKNOWN, &[]);
     assert_eq!(empty_set.check(), Err(CsrError::Form));
 }
 
@@ -361,10 +339,7 @@ fn survives_every_mutation_of_one_octet() {
             let mut mutant = good.clone();
             mutant[at] ^= flip;
             // Every octet is signed, part of the signature, or its frame.
-            assert!(
-                read(&mutant).is_err(),
-                "octet {at} with {flip:02x}: {mutant:02x?}"
-            );
+            assert!(read(&mutant).is_err(), "octet {at} with {flip:02x}: {mutant:02x?}");
         }
     }
 }
@@ -381,10 +356,7 @@ fn reads_pem_with_text_before_it_and_nothing_behind() {
     };
     let expected = ParsedCsr::from_der(&der).unwrap();
     assert_eq!(ParsedCsr::from_pem_or_der(&der), Ok(expected.clone()));
-    assert_eq!(
-        ParsedCsr::from_pem_or_der(pem.as_bytes()),
-        Ok(expected.clone())
-    );
+    assert_eq!(ParsedCsr::from_pem_or_der(pem.as_bytes()), Ok(expected.clone()));
     assert_eq!(
         ParsedCsr::from_pem_or_der(format!("subject: a\n{pem}\n").as_bytes()),
         Ok(expected)
@@ -425,29 +397,20 @@ fn the_key_decides_and_not_the_digest_of_the_signature() {
             ed25519: false,
             ..KeyPolicy::default()
         };
-        let allowed = ParsedCsr::from_der(der.der())
-            .unwrap()
-            .check(&only_rsa)
-            .is_ok();
+        let allowed = ParsedCsr::from_der(der.der()).unwrap().check(&only_rsa).is_ok();
         assert_eq!(allowed, matches!(kind, KeyKind::Rsa(_)));
         let no_rsa = KeyPolicy {
             rsa_bits: None,
             ..KeyPolicy::default()
         };
-        let allowed = ParsedCsr::from_der(der.der())
-            .unwrap()
-            .check(&no_rsa)
-            .is_ok();
+        let allowed = ParsedCsr::from_der(der.der()).unwrap().check(&no_rsa).is_ok();
         assert_eq!(allowed, !matches!(kind, KeyKind::Rsa(_)));
     }
 }
 
-const RSA: &[u8] = &[
-    0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0,
-];
+const RSA: &[u8] = &[0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
 const P256: &[u8] = &[
-    0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1,
-    7,
+    0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7,
 ];
 const ED25519: &[u8] = &[0x30, 5, 6, 3, 0x2b, 0x65, 0x70];
 
@@ -485,10 +448,7 @@ fn refuses_weak_and_odd_rsa_keys() {
     let mut even = good.clone();
     even[255] &= 0xfe;
     assert!(matches!(key_error(rsa(&even, f4)), KeyError::Weak(_)));
-    assert_eq!(
-        key_error(rsa(&good[..128], f4)),
-        KeyError::ModulusSize(1024)
-    );
+    assert_eq!(key_error(rsa(&good[..128], f4)), KeyError::ModulusSize(1024));
     let mut short = good.clone();
     short[0] = 0x3f;
     let short = sequence(&[&tlv(2, &short), &tlv(2, f4)]);
@@ -496,10 +456,7 @@ fn refuses_weak_and_odd_rsa_keys() {
     // A zero in front that DER would not write.
     let padded = [&[0x3f][..], &good[1..]].concat();
     assert_eq!(key_error(rsa(&padded, f4)), KeyError::Unsupported);
-    assert_eq!(
-        key_error(rsa(&vec![0xff; 1025], f4)),
-        KeyError::ModulusSize(8200)
-    );
+    assert_eq!(key_error(rsa(&vec![0xff; 1025], f4)), KeyError::ModulusSize(8200));
     for exponent in [
         &[1][..],
         &[3],
@@ -507,11 +464,7 @@ fn refuses_weak_and_odd_rsa_keys() {
         &[2, 0, 0, 0, 1],
         &[1, 0, 0, 0, 0, 0, 0, 0, 1],
     ] {
-        assert_eq!(
-            key_error(rsa(&good, exponent)),
-            KeyError::Exponent,
-            "{exponent:02x?}"
-        );
+        assert_eq!(key_error(rsa(&good, exponent)), KeyError::Exponent, "{exponent:02x?}");
     }
     assert_eq!(key_error(spki(RSA, &[0x30, 0])), KeyError::Unsupported);
     // Without the NULL that RFC 3279 wants.
@@ -537,13 +490,10 @@ fn refuses_bad_points_and_curves() {
     assert_eq!(key_error(spki(P256, &[0])), KeyError::Point);
     // P-192 and explicit parameters.
     let p192: &[u8] = &[
-        0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-        3, 1, 1,
+        0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 1,
     ];
     assert_eq!(key_error(spki(p192, &point[..49])), KeyError::Unsupported);
-    let explicit: &[u8] = &[
-        0x30, 14, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x30, 3, 2, 1, 1,
-    ];
+    let explicit: &[u8] = &[0x30, 14, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x30, 3, 2, 1, 1];
     assert_eq!(key_error(spki(explicit, point)), KeyError::Unsupported);
     // The identity and another point of small order.
     let mut identity = [0; 32];
@@ -555,11 +505,7 @@ fn refuses_bad_points_and_curves() {
 
 #[test]
 fn problems_are_bad_csr() {
-    for error in [
-        CsrError::Signature,
-        CsrError::Key(KeyError::Point),
-        CsrError::NoNames,
-    ] {
+    for error in [CsrError::Signature, CsrError::Key(KeyError::Point), CsrError::NoNames] {
         let problem = error.problem();
         assert_eq!(problem.kind, ErrorType::BadCsr);
         assert_eq!(problem.status, Some(400));

@@ -1,0 +1,206 @@
+//! What a crash left between recording and signing: finished or voided at the start.
+
+use jiff::Timestamp;
+use sigillo_protocol::acme::problem::{ErrorType, Problem};
+use x509_parser::{certificate::TbsCertificate, prelude::FromDer};
+
+use super::{
+    certificate::Issuer,
+    encode,
+    issue::{Recorded, SignFailure},
+};
+use crate::{
+    model::{Action, Actor, AuditEvent, Certificate, CertificateState, Order, Progress, Serial},
+    store::{Batch, Change, CommitError, ReadError, Store},
+};
+
+/// How many intentions are read at once. There are rarely more than requests were in flight.
+const PAGE: usize = 100;
+
+/// What was done about the intentions that were found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// Signed, and their orders made valid.
+    pub finished: Vec<Serial>,
+    /// Given up, and their orders made invalid.
+    pub voided: Vec<Serial>,
+    /// Left alone: the clock shows a time before the intention, or somebody else came first. The
+    /// operator should look at the clock; the next start tries again.
+    pub left: Vec<Serial>,
+}
+
+/// Resuming that could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store took no change.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The key failed.
+    #[error(transparent)]
+    Sign(#[from] SignFailure),
+}
+
+/// What to do about one intention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    Finish,
+    Void(&'static str),
+    Leave,
+}
+
+/// Finishes or voids every certificate that is intended and nothing more.
+///
+/// To be called at the daemon's start, before anything else issues.
+///
+/// # Errors
+/// When store or key fail; what was done until then stands, and another call goes on.
+pub async fn resume(store: &dyn Store, issuers: &[Issuer], now: Timestamp) -> Result<Resumed, ResumeError> {
+    let mut resumed = Resumed::default();
+    loop {
+        let intended = store.certificates_intended(resumed.left.len() + PAGE).await?;
+        let open: Vec<_> = intended
+            .into_iter()
+            .filter(|c| !resumed.left.contains(&c.serial))
+            .collect();
+        if open.is_empty() {
+            return Ok(resumed);
+        }
+        for certificate in open {
+            resume_one(store, issuers, certificate, now, &mut resumed).await?;
+        }
+    }
+}
+
+async fn resume_one(
+    store: &dyn Store,
+    issuers: &[Issuer],
+    certificate: Certificate,
+    now: Timestamp,
+    resumed: &mut Resumed,
+) -> Result<(), ResumeError> {
+    let serial = certificate.serial;
+    let order = match certificate.order {
+        Some(id) => store.order(id).await?.map(|view| view.order),
+        None => None,
+    };
+    let issuer = issuers.iter().find(|issuer| *issuer.id() == certificate.issuer);
+    let decision = decide(&certificate, issuer, order.as_ref(), now);
+    let batch = match (decision, issuer) {
+        (Decision::Finish, Some(issuer)) => finish(certificate, order, issuer, now)?,
+        (Decision::Void(why), _) => void(certificate, order, why, now),
+        _ => {
+            resumed.left.push(serial);
+            return Ok(());
+        }
+    };
+    match (store.commit(batch).await, decision) {
+        (Ok(()), Decision::Finish) => resumed.finished.push(serial),
+        (Ok(()), _) => resumed.voided.push(serial),
+        // Another node came first; what it did stands.
+        (Err(CommitError::Conflict), _) => resumed.left.push(serial),
+        (Err(error), _) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Decides without acting.
+fn decide(certificate: &Certificate, issuer: Option<&Issuer>, order: Option<&Order>, now: Timestamp) -> Decision {
+    // A clock that went back would sign under a time that is not; and "expired" could not be told either.
+    if now < certificate.created {
+        return Decision::Leave;
+    }
+    let waits = order.is_some_and(|order| {
+        order.progress
+            == Progress::Processing {
+                certificate: certificate.serial,
+            }
+    });
+    if !waits {
+        return Decision::Void("nobody waits for it any more");
+    }
+    let Some(issuer) = issuer else {
+        return Decision::Void("its issuer is not here any more");
+    };
+    if certificate.not_after <= now || issuer.certificate().not_after <= now {
+        return Decision::Void("it has expired");
+    }
+    if !is_meant_for(&certificate.tbs, issuer) {
+        return Decision::Void("it was prepared for another key of its issuer");
+    }
+    Decision::Finish
+}
+
+/// Tells whether recorded bytes name this issuer and its algorithm.
+fn is_meant_for(tbs: &[u8], issuer: &Issuer) -> bool {
+    let Ok(([], parsed)) = TbsCertificate::from_der(tbs) else {
+        return false;
+    };
+    let names_key = parsed
+        .extensions()
+        .iter()
+        .any(|extension| match extension.parsed_extension() {
+            x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(aki) => aki
+                .key_identifier
+                .as_ref()
+                .is_some_and(|id| id.0 == issuer.certificate().key_identifier),
+            _ => false,
+        });
+    names_key
+        && parsed.issuer.as_raw() == issuer.certificate().subject_der
+        && encode::read_algorithm(&parsed.signature) == Some(issuer.signer().algorithm())
+}
+
+fn system() -> Actor {
+    Actor::System("resume".to_owned())
+}
+
+fn finish(
+    certificate: Certificate,
+    order: Option<Order>,
+    issuer: &Issuer,
+    now: Timestamp,
+) -> Result<Batch, SignFailure> {
+    let serial = certificate.serial;
+    let recorded = Recorded::from_store(certificate)
+        .ok_or_else(|| SignFailure::OtherIssuer("none: it is not intended".to_owned()))?;
+    let mut batch = recorded.sign(issuer)?.batch(system(), now);
+    if let Some(mut order) = order {
+        order.progress = Progress::Valid { certificate: serial };
+        batch.push(Change::Order(order));
+    }
+    Ok(batch)
+}
+
+fn void(mut certificate: Certificate, order: Option<Order>, why: &str, now: Timestamp) -> Batch {
+    let event = AuditEvent {
+        at: now,
+        actor: system(),
+        action: Action::CertificateVoided,
+        subject: certificate.serial.to_string(),
+        detail: serde_json::json!({ "why": why }),
+    };
+    let serial = certificate.serial;
+    certificate.state = CertificateState::Void;
+    let mut batch = Batch::new(event).with(Change::Certificate(certificate));
+    if let Some(mut order) = order.filter(|order| order.progress == Progress::Processing { certificate: serial }) {
+        let detail = format!("issuing was interrupted, and the certificate was given up: {why}");
+        order.progress = Progress::Invalid {
+            error: Problem::new(ErrorType::ServerInternal, detail),
+        };
+        batch.record(AuditEvent {
+            at: now,
+            actor: system(),
+            action: Action::OrderFailed,
+            subject: order.id.to_string(),
+            detail: serde_json::json!({ "certificate": serial.to_string() }),
+        });
+        batch.push(Change::Order(order));
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests;

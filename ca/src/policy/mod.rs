@@ -1,0 +1,9 @@
+//! What the CA issues: profiles, keys and names. Decisions only; nothing here acts.
+
+pub mod keys;
+pub mod names;
+pub mod profile;
+
+pub use keys::RawKeys;
+pub use names::{NameConstraints, NameRules, Network};
+pub use profile::{Profile, Profiles, RawProfile};

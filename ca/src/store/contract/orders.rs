@@ -1,0 +1,248 @@
+//! Orders and their authorizations.
+
+use sigillo_protocol::acme::{
+    authorization::AuthorizationStatus,
+    challenge::ChallengeStatus,
+    problem::{ErrorType, Problem},
+};
+
+use super::records::{account, at, authorization, batch, event, name, order};
+use crate::{
+    model::{AccountId, Authorization, AuthorizationId, Order, OrderId, Progress, Serial, Version},
+    store::{Batch, Change, CommitError, Page, Store, Unique},
+};
+
+pub(super) async fn come_with_their_authorizations(store: &dyn Store) {
+    let owner = account();
+    let parts: Vec<_> = ["b.example", "*.a.example", "a.example"]
+        .iter()
+        .map(|n| authorization(owner.id, n, 100))
+        .collect();
+    let new = order(owner.id, 0, &[&parts[0], &parts[1], &parts[2]]);
+    // The order first: a batch's changes may stand in any order.
+    let mut all = Batch::new(event("order")).with(Change::Order(new.clone()));
+    for part in &parts {
+        all.push(Change::Authorization(part.clone()));
+    }
+    store.commit(all).await.unwrap();
+
+    let view = store.order(new.id).await.unwrap().unwrap();
+    assert_eq!(
+        view.order,
+        Order {
+            version: Version(1),
+            ..new.clone()
+        }
+    );
+    let ids: Vec<_> = view.authorizations.iter().map(|a| a.id).collect();
+    assert_eq!(ids, new.authorizations, "in the order's order");
+    assert_eq!(
+        view.authorizations[1],
+        Authorization {
+            version: Version(1),
+            ..parts[1].clone()
+        }
+    );
+    assert!(store.order(OrderId::random()).await.unwrap().is_none());
+
+    let error = Problem::new(ErrorType::Caa, "no");
+    for (was, progress) in [
+        (
+            1,
+            Progress::Processing {
+                certificate: Serial::random(),
+            },
+        ),
+        (
+            2,
+            Progress::Valid {
+                certificate: Serial::random(),
+            },
+        ),
+        (3, Progress::Invalid { error }),
+    ] {
+        let changed = Order {
+            version: Version(was),
+            progress,
+            ..new.clone()
+        };
+        store.commit(batch(Change::Order(changed.clone()))).await.unwrap();
+        let view = store.order(new.id).await.unwrap().unwrap();
+        assert_eq!(
+            view.order,
+            Order {
+                version: Version(was + 1),
+                ..changed
+            }
+        );
+        assert_eq!(view.authorizations.len(), 3, "they stay through changes of the order");
+    }
+    let again = store.commit(batch(Change::Order(new))).await.unwrap_err();
+    assert!(matches!(again, CommitError::Duplicate(Unique::Identity)), "{again:?}");
+}
+
+pub(super) async fn listed_from_the_newest(store: &dyn Store) {
+    let (ann, bob) = (AccountId::random(), AccountId::random());
+    let part = authorization(ann, "a.example", 100);
+    store.commit(batch(Change::Authorization(part.clone()))).await.unwrap();
+    let mut of_ann = Vec::new();
+    // Three are made at the same moment, so that pages cannot go by time alone.
+    for created in [1, 2, 2, 2, 3] {
+        let new = order(ann, created, &[&part]);
+        of_ann.push((new.created, new.id));
+        store.commit(batch(Change::Order(new))).await.unwrap();
+    }
+    let of_bob = Order {
+        progress: Progress::Valid {
+            certificate: Serial::random(),
+        },
+        ..order(bob, 9, &[])
+    };
+    store.commit(batch(Change::Order(of_bob.clone()))).await.unwrap();
+    of_ann.sort();
+    let newest_first: Vec<_> = of_ann.iter().rev().map(|(_, id)| *id).collect();
+
+    let mut listed = Vec::new();
+    let mut page = Page::first(2);
+    loop {
+        let views = store.orders_of(ann, page).await.unwrap();
+        assert!(
+            views.iter().all(|view| view.authorizations.len() == 1),
+            "each with its authorizations"
+        );
+        let Some(last) = views.last() else { break };
+        page = Page::after(last.order.id, 2);
+        listed.extend(views.iter().map(|view| view.order.id));
+    }
+    assert_eq!(listed, newest_first);
+
+    let list = |progress, page| async move {
+        store
+            .orders(progress, page)
+            .await
+            .unwrap()
+            .iter()
+            .map(|o| o.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, Page::first(2)).await, [of_bob.id, newest_first[0]]);
+    assert_eq!(list(None, Page::after(of_bob.id, 9)).await, newest_first);
+    assert_eq!(list(Some("valid"), Page::first(9)).await, [of_bob.id]);
+    assert_eq!(
+        list(Some("open"), Page::after(newest_first[3], 9)).await,
+        newest_first[4..]
+    );
+    assert_eq!(list(Some("invalid"), Page::first(9)).await, []);
+}
+
+pub(super) async fn authorizations_are_found_by_name_and_time(store: &dyn Store) {
+    let (ann, bob) = (AccountId::random(), AccountId::random());
+    let valid = |account, of, expires| Authorization {
+        status: AuthorizationStatus::Valid,
+        ..authorization(account, of, expires)
+    };
+    let (short, long) = (valid(ann, "a.example", 10), valid(ann, "a.example", 20));
+    let pending = authorization(ann, "a.example", 30);
+    let wildcard = valid(ann, "*.a.example", 40);
+    for one in [&short, &long, &pending, &wildcard, &valid(bob, "a.example", 50)] {
+        store.commit(batch(Change::Authorization(one.clone()))).await.unwrap();
+    }
+
+    let found = async |account, of: &str, when| {
+        store
+            .valid_authorization(account, &name(of), at(when))
+            .await
+            .unwrap()
+            .map(|a| a.id)
+    };
+    assert_eq!(
+        found(ann, "a.example", 0).await,
+        Some(long.id),
+        "the one that lasts longest"
+    );
+    assert_eq!(found(ann, "a.example", 19).await, Some(long.id));
+    assert_eq!(found(ann, "a.example", 20).await, None, "what ends now is over");
+    assert_eq!(
+        found(ann, "*.a.example", 20).await,
+        Some(wildcard.id),
+        "a wildcard is a name of its own"
+    );
+    assert_eq!(found(ann, "b.example", 0).await, None);
+    assert_eq!(
+        found(AccountId::random(), "a.example", 0).await,
+        None,
+        "nobody uses another's"
+    );
+
+    let pending_at = async |when| {
+        store
+            .pending_authorization(ann, &name("a.example"), at(when))
+            .await
+            .unwrap()
+    };
+    assert_eq!(pending_at(29).await.map(|a| a.id), Some(pending.id));
+    assert_eq!(pending_at(30).await, None);
+
+    let given_up = Authorization {
+        version: Version(1),
+        status: AuthorizationStatus::Deactivated,
+        ..long
+    };
+    store
+        .commit(batch(Change::Authorization(given_up.clone())))
+        .await
+        .unwrap();
+    assert_eq!(
+        found(ann, "a.example", 5).await,
+        Some(short.id),
+        "what was given up is not found"
+    );
+    let read = store.authorization(given_up.id).await.unwrap();
+    assert_eq!(
+        read,
+        Some(Authorization {
+            version: Version(2),
+            ..given_up
+        })
+    );
+    assert_eq!(store.authorization(AuthorizationId::random()).await.unwrap(), None);
+}
+
+pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store) {
+    let due = |of, next_try| {
+        let mut one = authorization(AccountId::random(), of, 1_000);
+        one.challenges[1].status = ChallengeStatus::Processing;
+        one.challenges[1].next_try = Some(at(next_try));
+        one
+    };
+    let (late, later, future) = (due("a.example", 5), due("b.example", 3), due("c.example", 50));
+    for one in [
+        &late,
+        &later,
+        &future,
+        &authorization(AccountId::random(), "d.example", 1_000),
+    ] {
+        store.commit(batch(Change::Authorization(one.clone()))).await.unwrap();
+    }
+    let list = async |now, limit| {
+        let (due, next) = store.authorizations_due(at(now), limit).await.unwrap();
+        (due.iter().map(|a| a.id).collect::<Vec<_>>(), next)
+    };
+    assert_eq!(list(10, 9).await, (vec![later.id, late.id], Some(at(50))));
+    assert_eq!(list(10, 1).await, (vec![later.id], Some(at(50))));
+    assert_eq!(list(2, 9).await, (vec![], Some(at(3))));
+    assert_eq!(list(50, 9).await, (vec![later.id, late.id, future.id], None));
+
+    let mut done = Authorization {
+        version: Version(1),
+        status: AuthorizationStatus::Valid,
+        ..later
+    };
+    done.challenges[1].status = ChallengeStatus::Valid;
+    store.commit(batch(Change::Authorization(done))).await.unwrap();
+    assert_eq!(
+        list(10, 9).await,
+        (vec![late.id], Some(at(50))),
+        "what is decided is not due"
+    );
+}
