@@ -144,7 +144,7 @@ pub(super) fn change_key(run: &Run, account: &Account, new: Key) -> Judgement<(A
 
 fn c8555_7_3_5_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    let (changed, answer) = change_key(run, &account, Key::ed25519())?;
+    let (changed, answer) = change_key(run, &account, Key::p256())?;
     ensure!(answer.status == 200, "a right key change: {}", answer.summary());
     let answer = run.fetch(&changed, &account.url)?;
     ensure!(answer.status == 200, "the new key: {}", answer.summary());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::case::{Case, Finding, Judgement, ensure, fail, must, must_read, should, should_read};
+use crate::case::{Case, Finding, Judgement, ensure, must, must_read, should, should_read};
 use crate::http::{Request, Url};
 use crate::issue::identifiers;
 use crate::keys::Key;
@@ -251,8 +251,5 @@ fn c8555_6_4_1_01(run: &Run) -> Judgement {
     let mut body = draft.sign(&account.key).json();
     body["header"] = json!({"url": url});
     refused(&run.post_body(&url, body.to_string())?, "", "url only in the unprotected header")?;
-    if account.url.is_empty() {
-        fail!("the account has no URL");
-    }
     no_orders(run, &account)
 }
