@@ -11,7 +11,7 @@ pub(crate) fn url(bytes: impl AsRef<[u8]>) -> String {
 /// Standard base64 with padding, as PEM and OCSP over GET use it.
 pub(crate) fn standard(bytes: impl AsRef<[u8]>) -> String {
     let mut text = encode(bytes.as_ref(), STANDARD);
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text
@@ -27,7 +27,10 @@ pub(crate) fn from_standard(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(4) {
         return None;
     }
-    let bare = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
+    let bare = text
+        .strip_suffix("==")
+        .or_else(|| text.strip_suffix('='))
+        .unwrap_or(text);
     decode(bare.as_bytes(), STANDARD)
 }
 

@@ -108,12 +108,7 @@ macro_rules! ensure {
     };
 }
 
-/// Ends the case as failed.
-macro_rules! fail {
-    ($($message:tt)+) => { return Err($crate::case::Finding::Fail(format!($($message)+))) };
-}
-
-pub(crate) use {case, ensure, fail, may, must, must_read, should, should_read};
+pub(crate) use {case, ensure, may, must, must_read, should, should_read};
 
 /// Turns "the target did not get that far" into a failure, in the cases that judge exactly that step.
 pub(crate) trait OrFail<T> {

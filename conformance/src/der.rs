@@ -151,7 +151,10 @@ impl<'a> Reader<'a> {
 
     /// The next element, whatever it is.
     pub(crate) fn any(&mut self) -> Result<Element<'a>, String> {
-        let (&[tag, first], mut body) = self.rest.split_first_chunk::<2>().ok_or("the encoding ends too early")?;
+        let (&[tag, first], mut body) = self
+            .rest
+            .split_first_chunk::<2>()
+            .ok_or("the encoding ends too early")?;
         if tag & 0x1f == 0x1f {
             return Err("a tag of several octets".into());
         }
@@ -161,14 +164,18 @@ impl<'a> Reader<'a> {
             if count == 0 || count > 4 {
                 return Err("an indefinite or huge length".into());
             }
-            let (octets, rest) = body.split_at_checked(count).ok_or("the encoding ends inside a length")?;
+            let (octets, rest) = body
+                .split_at_checked(count)
+                .ok_or("the encoding ends inside a length")?;
             length = octets.iter().fold(0, |length, &octet| length << 8 | usize::from(octet));
             if length < 0x80 || octets[0] == 0 {
                 return Err("a length that is not the shortest".into());
             }
             body = rest;
         }
-        let (content, rest) = body.split_at_checked(length).ok_or("the encoding ends inside an element")?;
+        let (content, rest) = body
+            .split_at_checked(length)
+            .ok_or("the encoding ends inside an element")?;
         let whole = &self.rest[..self.rest.len() - rest.len()];
         self.rest = rest;
         Ok(Element { tag, content, whole })
@@ -184,7 +191,11 @@ impl<'a> Reader<'a> {
 
     /// The next element if it has this tag.
     pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<Element<'a>>, String> {
-        if self.peek() == Some(tag) { self.any().map(Some) } else { Ok(None) }
+        if self.peek() == Some(tag) {
+            self.any().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Every element that is left.
@@ -198,7 +209,11 @@ impl<'a> Reader<'a> {
 
     /// Nothing may be left.
     pub(crate) fn end(&self) -> Result<(), String> {
-        if self.is_empty() { Ok(()) } else { Err(format!("{} octets behind the end", self.rest.len())) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} octets behind the end", self.rest.len()))
+        }
     }
 }
 
@@ -226,7 +241,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_der() {
-        for wrong in [&[0x30, 0x80, 0, 0][..], &[0x30, 0x81, 1, 0], &[0x30, 2, 0], &[0x1f, 1, 0], &[0x30, 0, 0]] {
+        for wrong in [
+            &[0x30, 0x80, 0, 0][..],
+            &[0x30, 0x81, 1, 0],
+            &[0x30, 2, 0],
+            &[0x1f, 1, 0],
+            &[0x30, 0, 0],
+        ] {
             assert!(single(wrong, SEQUENCE).is_err(), "{wrong:02x?}");
         }
     }

@@ -46,7 +46,11 @@ fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Evidence {
     pub(crate) fn exchange(&self, request: &Request, answer: &Answer) {
-        let exchange = Exchange { request: request.clone(), answer: answer.clone(), at: Timestamp::now() };
+        let exchange = Exchange {
+            request: request.clone(),
+            answer: answer.clone(),
+            at: Timestamp::now(),
+        };
         open(&self.exchanges).push(Arc::new(exchange));
     }
 
@@ -55,11 +59,17 @@ impl Evidence {
     }
 
     pub(crate) fn order(&self, url: &str, object: &Value) {
-        open(&self.orders).push(Arc::new(Sighting { url: url.to_owned(), object: object.clone() }));
+        open(&self.orders).push(Arc::new(Sighting {
+            url: url.to_owned(),
+            object: object.clone(),
+        }));
     }
 
     pub(crate) fn authorization(&self, url: &str, object: &Value) {
-        open(&self.authorizations).push(Arc::new(Sighting { url: url.to_owned(), object: object.clone() }));
+        open(&self.authorizations).push(Arc::new(Sighting {
+            url: url.to_owned(),
+            object: object.clone(),
+        }));
     }
 
     pub(crate) fn exchanges(&self) -> Vec<Arc<Exchange>> {

@@ -36,8 +36,17 @@ impl Url {
             Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
             _ => (authority, if scheme == "https" { 443 } else { 80 }),
         };
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        (!host.is_empty()).then(|| Self { scheme: scheme.to_owned(), host: host.to_owned(), port, path })
+        let path = if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("/{path}")
+        };
+        (!host.is_empty()).then(|| Self {
+            scheme: scheme.to_owned(),
+            host: host.to_owned(),
+            port,
+            path,
+        })
     }
 
     /// Scheme, host and port as a prefix of URLs.
@@ -65,7 +74,12 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(method: &str, url: &str) -> Self {
-        Self { method: method.into(), url: url.into(), headers: Vec::new(), body: None }
+        Self {
+            method: method.into(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+        }
     }
 
     pub(crate) fn get(url: &str) -> Self {
@@ -94,11 +108,17 @@ pub(crate) struct Answer {
 impl Answer {
     /// The first header of this name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The media type without parameters, in lower case.
@@ -120,7 +140,9 @@ impl Answer {
     pub(crate) fn problem(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let kind = body["type"].as_str().unwrap_or_default();
-        kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind).to_owned()
+        kind.strip_prefix("urn:ietf:params:acme:error:")
+            .unwrap_or(kind)
+            .to_owned()
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -143,7 +165,12 @@ impl Answer {
 
     /// Status and a short excerpt of the body, for reports.
     pub(crate) fn summary(&self) -> String {
-        let text: String = self.text().chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text: String = self
+            .text()
+            .chars()
+            .take(300)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         format!("{} {text}", self.status)
     }
 }
@@ -166,13 +193,18 @@ impl Client {
                 let mut anchors = RootCertStore::empty();
                 for certificate in CertificateDer::pem_slice_iter(pem) {
                     let certificate = certificate.map_err(|error| format!("the trust anchors: {error}"))?;
-                    anchors.add(certificate).map_err(|error| format!("the trust anchors: {error}"))?;
+                    anchors
+                        .add(certificate)
+                        .map_err(|error| format!("the trust anchors: {error}"))?;
                 }
                 builder.with_root_certificates(anchors).with_no_client_auth()
             }
             None => {
                 use rustls_platform_verifier::BuilderVerifierExt;
-                builder.with_platform_verifier().map_err(|error| error.to_string())?.with_no_client_auth()
+                builder
+                    .with_platform_verifier()
+                    .map_err(|error| error.to_string())?
+                    .with_no_client_auth()
             }
         };
         Ok(Self { tls: Arc::new(tls) })
@@ -180,7 +212,8 @@ impl Client {
 
     /// Sends the request and reads the whole answer.
     pub(crate) fn send(&self, request: &Request) -> Result<Answer, String> {
-        self.exchange(request).map_err(|why| format!("{} {}: {why}", request.method, request.url))
+        self.exchange(request)
+            .map_err(|why| format!("{} {}: {why}", request.method, request.url))
     }
 
     fn exchange(&self, request: &Request) -> Result<Answer, String> {
@@ -204,7 +237,9 @@ pub(crate) fn connect(url: &Url) -> Result<TcpStream, String> {
     for address in addresses {
         match TcpStream::connect_timeout(&address, SILENCE_MAX) {
             Ok(stream) => {
-                stream.set_read_timeout(Some(SILENCE_MAX)).map_err(|error| error.to_string())?;
+                stream
+                    .set_read_timeout(Some(SILENCE_MAX))
+                    .map_err(|error| error.to_string())?;
                 stream.set_nodelay(true).map_err(|error| error.to_string())?;
                 return Ok(stream);
             }
@@ -216,7 +251,12 @@ pub(crate) fn connect(url: &Url) -> Result<TcpStream, String> {
 
 fn head(request: &Request, url: &Url) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, url.path);
-    let given = |name: &str| request.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    let given = |name: &str| {
+        request
+            .headers
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
     let mut line = |name: &str, value: &str| head.push_str(&format!("{name}: {value}\r\n"));
     for (name, value) in &request.headers {
         line(name, value);
@@ -250,10 +290,16 @@ fn converse(stream: &mut (impl Read + Write), head: &[u8], request: &Request) ->
 }
 
 fn parse(bytes: &[u8], headless: bool) -> Result<Answer, String> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or("no complete answer came")?;
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .ok_or("no complete answer came")?;
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "the answer's head is not text")?;
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .and_then(|status| status.parse().ok());
     let status: u16 = status.ok_or("no status line")?;
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
@@ -263,15 +309,24 @@ fn parse(bytes: &[u8], headless: bool) -> Result<Answer, String> {
     if (100..200).contains(&status) {
         return parse(rest, headless);
     }
-    let mut answer = Answer { status, headers, body: Vec::new() };
+    let mut answer = Answer {
+        status,
+        headers,
+        body: Vec::new(),
+    };
     if headless || status == 204 || status == 304 {
         answer.body = if headless { Vec::new() } else { rest.to_vec() };
         return Ok(answer);
     }
-    let chunked = answer.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+    let chunked = answer
+        .header("transfer-encoding")
+        .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
     answer.body = match answer.header("content-length").map(str::parse::<usize>) {
         _ if chunked => dechunk(rest)?,
-        Some(Ok(length)) => rest.get(..length).ok_or("the body is shorter than its Content-Length")?.to_vec(),
+        Some(Ok(length)) => rest
+            .get(..length)
+            .ok_or("the body is shorter than its Content-Length")?
+            .to_vec(),
         Some(Err(_)) => return Err("an unreadable Content-Length".into()),
         None => rest.to_vec(),
     };
@@ -281,7 +336,10 @@ fn parse(bytes: &[u8], headless: bool) -> Result<Answer, String> {
 fn dechunk(mut rest: &[u8]) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     loop {
-        let end = rest.windows(2).position(|window| window == b"\r\n").ok_or("a chunk without its size")?;
+        let end = rest
+            .windows(2)
+            .position(|window| window == b"\r\n")
+            .ok_or("a chunk without its size")?;
         let size = std::str::from_utf8(&rest[..end]).unwrap_or_default();
         let size = size.split(';').next().unwrap_or_default().trim();
         let size = usize::from_str_radix(size, 16).map_err(|_| "an unreadable chunk size")?;
@@ -301,14 +359,20 @@ mod tests {
     #[test]
     fn takes_urls_apart() {
         let url = Url::parse("https://ca.example:9443/acme/new?x=1").expect("a URL");
-        assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("ca.example", 9443, "/acme/new?x=1"));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.path.as_str()),
+            ("ca.example", 9443, "/acme/new?x=1")
+        );
         assert_eq!(Url::parse("http://[::1]/").expect("a URL").host, "[::1]");
         assert_eq!(Url::parse("/relative"), None);
     }
 
     #[test]
     fn puts_chunks_together() {
-        let answer = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", false);
+        let answer = parse(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+            false,
+        );
         assert_eq!(answer.expect("sound").body, b"abcde");
         assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", false).is_err());
     }

@@ -37,7 +37,13 @@ impl Order {
 
 /// The strings of a JSON array.
 pub(crate) fn strings(array: &Value) -> Vec<String> {
-    array.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    array
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A certificate the target issued.
@@ -60,7 +66,9 @@ impl Issued {
 
     /// The issuing CA's certificate.
     pub(crate) fn issuer(&self) -> Judgement<&Certificate> {
-        self.chain.get(1).ok_or_else(|| Finding::Blocked("the chain has only the end-entity certificate".into()))
+        self.chain
+            .get(1)
+            .ok_or_else(|| Finding::Blocked("the chain has only the end-entity certificate".into()))
     }
 }
 
@@ -92,8 +100,14 @@ impl Run {
     pub(crate) fn order_with(&self, account: &Account, payload: &Value) -> Judgement<Order> {
         let answer = self.try_order(account, payload)?;
         match (answer.status, answer.header("location")) {
-            (201, Some(url)) => Ok(Order { url: url.to_owned(), object: answer.json()? }),
-            _ => Err(Finding::Blocked(format!("no order for {payload}: {}", answer.summary()))),
+            (201, Some(url)) => Ok(Order {
+                url: url.to_owned(),
+                object: answer.json()?,
+            }),
+            _ => Err(Finding::Blocked(format!(
+                "no order for {payload}: {}",
+                answer.summary()
+            ))),
         }
     }
 
@@ -105,7 +119,10 @@ impl Run {
     pub(crate) fn look(&self, account: &Account, order: &Order) -> Judgement<Order> {
         let object = self.fetch_object(account, &order.url)?;
         self.evidence.order(&order.url, &object);
-        Ok(Order { url: order.url.clone(), object })
+        Ok(Order {
+            url: order.url.clone(),
+            object,
+        })
     }
 
     /// An authorization as it is now.
@@ -118,7 +135,11 @@ impl Run {
     /// The challenge of this type; its absence is not an error of the target.
     pub(crate) fn challenge(&self, account: &Account, authorization: &str, kind: &str) -> Judgement<Challenge> {
         let object = self.authorization(account, authorization)?;
-        let found = object["challenges"].as_array().into_iter().flatten().find(|challenge| challenge["type"] == kind);
+        let found = object["challenges"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|challenge| challenge["type"] == kind);
         let Some(challenge) = found else {
             return Err(Finding::NotOffered(format!("no {kind} for {}", object["identifier"])));
         };
@@ -136,7 +157,10 @@ impl Run {
         let order = self.order(account, &[name.to_owned()])?;
         let authorizations = order.authorizations();
         let [authorization] = authorizations.as_slice() else {
-            return Err(Finding::Fail(format!("an order for one name has {} authorizations", authorizations.len())));
+            return Err(Finding::Fail(format!(
+                "an order for one name has {} authorizations",
+                authorizations.len()
+            )));
         };
         let challenge = self.challenge(account, authorization, kind)?;
         Ok((order, challenge))
@@ -158,7 +182,10 @@ impl Run {
     pub(crate) fn attempt(&self, account: &Account, challenge: &Challenge) -> Judgement<Value> {
         let answer = self.respond(account, challenge)?;
         if answer.status != 200 {
-            return Err(Finding::Blocked(format!("the challenge response: {}", answer.summary())));
+            return Err(Finding::Blocked(format!(
+                "the challenge response: {}",
+                answer.summary()
+            )));
         }
         self.decided(account, &challenge.authorization)
     }
@@ -170,7 +197,8 @@ impl Run {
             "http-01" => self.http01()?.provide(&challenge.token, &authorization),
             "dns-01" => {
                 let value = base64::url(sha256(&authorization));
-                self.dns()?.set_txt(&format!("_acme-challenge.{}", challenge.identifier), &[&value]);
+                self.dns()?
+                    .set_txt(&format!("_acme-challenge.{}", challenge.identifier), &[&value]);
             }
             _ => {
                 let script = Script::sound(&[dns_name(&challenge.identifier)], &authorization);
@@ -186,21 +214,31 @@ impl Run {
         if object["status"] == "valid" {
             return Ok(object);
         }
-        let offered = |kind: &str| object["challenges"].as_array().into_iter().flatten().any(|one| one["type"] == kind);
+        let offered = |kind: &str| {
+            object["challenges"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|one| one["type"] == kind)
+        };
         let able = [
             ("http-01", self.http01.is_some()),
             ("dns-01", self.dns.is_some()),
             ("tls-alpn-01", self.tls_alpn01.is_some()),
         ];
         let Some((kind, _)) = able.into_iter().find(|(kind, able)| *able && offered(kind)) else {
-            return Err(Finding::Blocked("the run can answer none of the challenges offered".into()));
+            return Err(Finding::Blocked(
+                "the run can answer none of the challenges offered".into(),
+            ));
         };
         let challenge = self.challenge(account, authorization, kind)?;
         self.provide(account, &challenge, kind)?;
         let object = self.attempt(account, &challenge)?;
         match object["status"].as_str() {
             Some("valid") => Ok(object),
-            _ => Err(Finding::Blocked(format!("a right answer to {kind} did not validate: {object}"))),
+            _ => Err(Finding::Blocked(format!(
+                "a right answer to {kind} did not validate: {object}"
+            ))),
         }
     }
 
@@ -219,11 +257,15 @@ impl Run {
 
     /// Waits until the order has one of these states.
     pub(crate) fn until(&self, account: &Account, order: &Order, states: &[&str]) -> Judgement<Order> {
-        let settled = |object: &Value| states.iter().any(|state| object["status"] == *state) || object["status"] == "invalid";
+        let settled =
+            |object: &Value| states.iter().any(|state| object["status"] == *state) || object["status"] == "invalid";
         let object = self.poll(account, &order.url, settled)?;
         self.evidence.order(&order.url, &object);
         if states.iter().any(|state| object["status"] == *state) {
-            return Ok(Order { url: order.url.clone(), object });
+            return Ok(Order {
+                url: order.url.clone(),
+                object,
+            });
         }
         Err(Finding::Blocked(format!("the order became {object}")))
     }
@@ -234,22 +276,44 @@ impl Run {
     }
 
     /// Finalizes a ready order and downloads the certificate.
-    pub(crate) fn finish(&self, account: &Account, order: &Order, csr: &[u8], key: Key, names: &[String]) -> Judgement<Arc<Issued>> {
+    pub(crate) fn finish(
+        &self,
+        account: &Account,
+        order: &Order,
+        csr: &[u8],
+        key: Key,
+        names: &[String],
+    ) -> Judgement<Arc<Issued>> {
         let answer = self.finalize(account, order, csr)?;
         if answer.status != 200 {
             return Err(Finding::Blocked(format!("finalize: {}", answer.summary())));
         }
         let order = self.until(account, order, &["valid"])?;
         let Some(url) = order.object["certificate"].as_str().map(str::to_owned) else {
-            return Err(Finding::Fail(format!("a valid order without certificate: {}", order.object)));
+            return Err(Finding::Fail(format!(
+                "a valid order without certificate: {}",
+                order.object
+            )));
         };
         let answer = self.fetch(account, &url)?;
         if answer.status != 200 {
             return Err(Finding::Blocked(format!("the certificate: {}", answer.summary())));
         }
         let chain = pem::certificates(&answer.body).map_err(Finding::Fail)?;
-        let chain = chain.iter().map(|der| Certificate::read(der)).collect::<Result<Vec<_>, _>>().map_err(Finding::Fail)?;
-        let issued = Issued { account: account.clone(), names: names.to_vec(), key, order, url, answer, chain };
+        let chain = chain
+            .iter()
+            .map(|der| Certificate::read(der))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Finding::Fail)?;
+        let issued = Issued {
+            account: account.clone(),
+            names: names.to_vec(),
+            key,
+            order,
+            url,
+            answer,
+            chain,
+        };
         let issued = Arc::new(issued);
         self.evidence.issued(issued.clone());
         Ok(issued)

@@ -102,7 +102,8 @@ impl Key {
             Self::Ed25519(pair) => pair.sign(input).as_ref().to_vec(),
             Self::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, input, &mut signature).expect(FRESH);
+                pair.sign(&RSA_PKCS1_SHA256, &random, input, &mut signature)
+                    .expect(FRESH);
                 signature
             }
         }
@@ -159,7 +160,12 @@ pub(crate) fn thumbprint(jwk: &Value) -> String {
     let member = |name: &str| jwk[name].as_str().unwrap_or_default().to_owned();
     let canonical = match jwk["kty"].as_str() {
         Some("EC") => {
-            format!(r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#, member("crv"), member("x"), member("y"))
+            format!(
+                r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
+                member("crv"),
+                member("x"),
+                member("y")
+            )
         }
         Some("RSA") => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, member("e"), member("n")),
         _ => format!(r#"{{"crv":"{}","kty":"OKP","x":"{}"}}"#, member("crv"), member("x")),
@@ -174,7 +180,9 @@ pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// SHA-1, for OCSP's identifiers alone.
 pub(crate) fn sha1(bytes: impl AsRef<[u8]>) -> Vec<u8> {
-    digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes.as_ref()).as_ref().to_vec()
+    digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes.as_ref())
+        .as_ref()
+        .to_vec()
 }
 
 /// Random octets.

@@ -26,6 +26,7 @@ mod responder;
 mod status;
 mod suite;
 mod target;
+mod weak;
 mod wire;
 
 pub use case::Level;

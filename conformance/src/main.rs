@@ -70,7 +70,8 @@ enum Form {
 
 /// A file, or why it cannot be had.
 fn read(path: Option<PathBuf>) -> Result<Option<Vec<u8>>, String> {
-    path.map(|path| std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))).transpose()
+    path.map(|path| std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display())))
+        .transpose()
 }
 
 fn options(arguments: Arguments) -> Result<Options, String> {
@@ -104,7 +105,11 @@ fn main() -> ExitCode {
     match options(arguments).and_then(judge) {
         Ok(report) => {
             print!("{}", report.render(format));
-            if report.is_conforming() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if report.is_conforming() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(why) => {
             eprintln!("sigillo-conformance: {why}");

@@ -78,7 +78,11 @@ pub struct Report {
 
 impl Report {
     pub(crate) fn new(directory: &str) -> Self {
-        Self { directory: directory.to_owned(), outcomes: Vec::new(), not_written: Vec::new() }
+        Self {
+            directory: directory.to_owned(),
+            outcomes: Vec::new(),
+            not_written: Vec::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, outcome: Outcome) {
@@ -91,7 +95,10 @@ impl Report {
 
     /// How many cases came to this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.outcomes.iter().filter(|outcome| outcome.verdict == verdict).count()
+        self.outcomes
+            .iter()
+            .filter(|outcome| outcome.verdict == verdict)
+            .count()
     }
 
     /// Whether no MUST failed, of the cases that could be judged.
@@ -126,7 +133,13 @@ impl Report {
         for outcome in &self.outcomes {
             let star = if outcome.starred { "*" } else { "" };
             let level = format!("{}{star}", outcome.level);
-            let _ = writeln!(text, "{:<11} {:<18} {level:<7} {}", outcome.verdict.as_str(), outcome.id, outcome.requirement);
+            let _ = writeln!(
+                text,
+                "{:<11} {:<18} {level:<7} {}",
+                outcome.verdict.as_str(),
+                outcome.id,
+                outcome.requirement
+            );
             for note in &outcome.notes {
                 let _ = writeln!(text, "{:<30} {note}", "");
             }
@@ -147,7 +160,10 @@ impl Report {
                 "milliseconds": outcome.took.as_millis() as u64,
             })
         });
-        let not_written = self.not_written.iter().map(|(id, reason)| json!({"id": id, "reason": reason}));
+        let not_written = self
+            .not_written
+            .iter()
+            .map(|(id, reason)| json!({"id": id, "reason": reason}));
         let report = json!({
             "directory": self.directory,
             "conforming": self.is_conforming(),
@@ -233,10 +249,18 @@ mod tests {
     #[test]
     fn writes_all_three_forms() {
         let report = report(Level::Must, Verdict::Fail);
-        assert!(report.render(Format::Text).starts_with("fail        1-1-01             MUST*   A & B <c>."));
+        assert!(
+            report
+                .render(Format::Text)
+                .starts_with("fail        1-1-01             MUST*   A & B <c>.")
+        );
         let json: serde_json::Value = serde_json::from_str(&report.render(Format::Json)).expect("JSON");
         assert_eq!(json["cases"][0]["verdict"], "fail");
         let junit = report.render(Format::Junit);
-        assert!(junit.contains("failures=\"1\"") && junit.contains("A &amp; B &lt;c&gt;.") && junit.contains("&quot;no&quot;"));
+        assert!(
+            junit.contains("failures=\"1\"")
+                && junit.contains("A &amp; B &lt;c&gt;.")
+                && junit.contains("&quot;no&quot;")
+        );
     }
 }

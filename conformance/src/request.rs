@@ -26,7 +26,10 @@ pub(crate) struct Csr {
 impl Csr {
     /// Names in the SAN, the subject empty.
     pub(crate) fn of(names: &[String]) -> Self {
-        Self { names: names.iter().map(|name| dns_name(name)).collect(), ..Self::default() }
+        Self {
+            names: names.iter().map(|name| dns_name(name)).collect(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn common_name(mut self, name: &str) -> Self {
@@ -102,7 +105,13 @@ pub(crate) fn ip_address(octets: &[u8]) -> Vec<u8> {
 
 /// A self-signed certificate with these GeneralNames and Extensions beside them, valid around now.
 pub(crate) fn self_signed(key: &Key, names: &[Vec<u8>], extensions: &[Vec<u8>]) -> Vec<u8> {
-    self_signed_as(key, &random::<16>(), &name(&[(COMMON_NAME.into(), "conformance".into())]), names, extensions)
+    self_signed_as(
+        key,
+        &random::<16>(),
+        &name(&[(COMMON_NAME.into(), "conformance".into())]),
+        names,
+        extensions,
+    )
 }
 
 /// The same with serial and names of the caller's own.

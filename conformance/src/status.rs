@@ -21,16 +21,25 @@ impl Run {
             return Ok(url.clone());
         }
         let uris = issued.leaf().access(ACCESS_OCSP);
-        uris.into_iter().next().ok_or_else(|| Finding::NotOffered("the certificate names no OCSP responder".into()))
+        uris.into_iter()
+            .next()
+            .ok_or_else(|| Finding::NotOffered("the certificate names no OCSP responder".into()))
     }
 
     pub(crate) fn ocsp_post(&self, url: &str, body: &[u8]) -> Judgement<Answer> {
-        self.send(&Request::new("POST", url).header("Content-Type", "application/ocsp-request").body(body))
+        self.send(
+            &Request::new("POST", url)
+                .header("Content-Type", "application/ocsp-request")
+                .body(body),
+        )
     }
 
     /// GET as RFC 6960 appendix A.1 has it, the base64 encoded with percent signs.
     pub(crate) fn ocsp_get(&self, url: &str, body: &[u8]) -> Judgement<Answer> {
-        let text = base64::standard(body).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let text = base64::standard(body)
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D");
         self.get(&format!("{}/{text}", url.trim_end_matches('/')))
     }
 
@@ -39,7 +48,9 @@ impl Run {
         let answer = self.ocsp_post(&self.responder(issued)?, &question.der())?;
         let response = self.read_ocsp(&answer)?;
         let status = response.status;
-        let basic = response.basic.ok_or_else(|| Finding::Fail(format!("OCSP status {status} to a sound question")))?;
+        let basic = response
+            .basic
+            .ok_or_else(|| Finding::Fail(format!("OCSP status {status} to a sound question")))?;
         basic.check(issued.issuer()?).read_as("the OCSP answer")?;
         Ok(basic)
     }
@@ -96,7 +107,9 @@ impl Run {
                 return Ok(crl);
             }
             if began.elapsed() > CRL_WAIT {
-                return Err(Finding::Blocked("the CRL does not list a revoked certificate within the run".into()));
+                return Err(Finding::Blocked(
+                    "the CRL does not list a revoked certificate within the run".into(),
+                ));
             }
             std::thread::sleep(Duration::from_millis(300));
         }

@@ -66,13 +66,20 @@ impl Run {
         let client = Client::new(options.ca_root.as_deref())?;
         let at = |port: u16| SocketAddr::new(options.address, port);
         let http01 = options.http01_port.map(|port| Http01::start(at(port))).transpose()?;
-        let tls_alpn01 = options.tls_alpn01_port.map(|port| TlsAlpn01::start(at(port))).transpose()?;
-        let dns = options.dns_port.map(|port| Dns::start(at(port), &options.zone, options.address)).transpose()?;
+        let tls_alpn01 = options
+            .tls_alpn01_port
+            .map(|port| TlsAlpn01::start(at(port)))
+            .transpose()?;
+        let dns = options
+            .dns_port
+            .map(|port| Dns::start(at(port), &options.zone, options.address))
+            .transpose()?;
         let evidence = Evidence::default();
         let request = Request::get(&options.directory);
         let answer = client.send(&request)?;
         evidence.exchange(&request, &answer);
-        let directory: Value = serde_json::from_slice(&answer.body).map_err(|_| format!("no directory: {}", answer.summary()))?;
+        let directory: Value =
+            serde_json::from_slice(&answer.body).map_err(|_| format!("no directory: {}", answer.summary()))?;
         Ok(Self {
             options,
             client,
@@ -91,7 +98,10 @@ impl Run {
 
     /// Notes something that does not fail the case.
     pub(crate) fn warn(&self, message: impl Into<String>) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(message.into());
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(message.into());
     }
 
     /// Notes a message unless the condition holds.
@@ -125,15 +135,21 @@ impl Run {
     }
 
     pub(crate) fn http01(&self) -> Judgement<&Http01> {
-        self.http01.as_ref().ok_or_else(|| Finding::Blocked("the run has no --http01-port".into()))
+        self.http01
+            .as_ref()
+            .ok_or_else(|| Finding::Blocked("the run has no --http01-port".into()))
     }
 
     pub(crate) fn tls_alpn01(&self) -> Judgement<&TlsAlpn01> {
-        self.tls_alpn01.as_ref().ok_or_else(|| Finding::Blocked("the run has no --tls-alpn01-port".into()))
+        self.tls_alpn01
+            .as_ref()
+            .ok_or_else(|| Finding::Blocked("the run has no --tls-alpn01-port".into()))
     }
 
     pub(crate) fn dns(&self) -> Judgement<&Dns> {
-        self.dns.as_ref().ok_or_else(|| Finding::Blocked("the run has no --dns-port".into()))
+        self.dns
+            .as_ref()
+            .ok_or_else(|| Finding::Blocked("the run has no --dns-port".into()))
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -160,7 +176,11 @@ impl Run {
 
     /// Posts a body as ACME bodies are posted.
     pub(crate) fn post_body(&self, url: &str, body: impl Into<Vec<u8>>) -> Judgement<Answer> {
-        self.send(&Request::new("POST", url).header("Content-Type", "application/jose+json").body(body))
+        self.send(
+            &Request::new("POST", url)
+                .header("Content-Type", "application/jose+json")
+                .body(body),
+        )
     }
 
     /// A sound draft with a fresh nonce.
@@ -210,7 +230,9 @@ impl Run {
         let mut payload = json!({"termsOfServiceAgreed": true});
         if self.directory["meta"]["externalAccountRequired"] == json!(true) {
             let Some((kid, mac_key)) = &self.options.external_account else {
-                return Err(Finding::Blocked("the target wants an external account and the run has no --eab-kid".into()));
+                return Err(Finding::Blocked(
+                    "the target wants an external account and the run has no --eab-kid".into(),
+                ));
             };
             let url = self.url("newAccount")?;
             payload["externalAccountBinding"] = external_binding(kid, mac_key, &url, &key.jwk());
@@ -221,9 +243,17 @@ impl Run {
     /// A new account.
     pub(crate) fn new_account(&self, key: Key) -> Judgement<Account> {
         let payload = self.account_payload(&key)?;
-        let answer = self.post_as(Signer::Key(&key), &self.url("newAccount")?, payload.to_string().as_bytes())?;
+        let answer = self.post_as(
+            Signer::Key(&key),
+            &self.url("newAccount")?,
+            payload.to_string().as_bytes(),
+        )?;
         match (answer.status, answer.header("location")) {
-            (200 | 201, Some(url)) => Ok(Account { key: Arc::new(key), url: url.to_owned(), object: answer.json()? }),
+            (200 | 201, Some(url)) => Ok(Account {
+                key: Arc::new(key),
+                url: url.to_owned(),
+                object: answer.json()?,
+            }),
             _ => Err(Finding::Blocked(format!("no account: {}", answer.summary()))),
         }
     }
@@ -240,7 +270,9 @@ impl Run {
 
     /// A certificate of the first account that no case revokes.
     pub(crate) fn certificate(&self) -> Judgement<&Arc<Issued>> {
-        shared(&self.certificate, || self.issue(self.account()?, &[self.name("shared")]))
+        shared(&self.certificate, || {
+            self.issue(self.account()?, &[self.name("shared")])
+        })
     }
 
     /// Polls a resource until `done`, as long as the run's patience lasts.
@@ -264,7 +296,9 @@ impl Run {
 
     /// The origin of the target, for telling its answers from others.
     pub(crate) fn origin(&self) -> String {
-        Url::parse(&self.options.directory).map(|url| url.origin()).unwrap_or_default()
+        Url::parse(&self.options.directory)
+            .map(|url| url.origin())
+            .unwrap_or_default()
     }
 }
 
@@ -281,13 +315,22 @@ fn shared<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Judgemen
 pub(crate) fn refused(answer: &Answer, kind: &str, what: &str) -> Judgement {
     let problem = answer.problem();
     if !answer.is_refusal() || problem.is_empty() {
-        return Err(Finding::Fail(format!("{what}: expected a refusal, got {}", answer.summary())));
+        return Err(Finding::Fail(format!(
+            "{what}: expected a refusal, got {}",
+            answer.summary()
+        )));
     }
     if !kind.is_empty() && !kind.split('|').any(|kind| kind == problem) {
-        return Err(Finding::Fail(format!("{what}: expected {kind}, got {}", answer.summary())));
+        return Err(Finding::Fail(format!(
+            "{what}: expected {kind}, got {}",
+            answer.summary()
+        )));
     }
     if answer.header("location").is_some() && !matches!(problem.as_str(), "conflict") && answer.status != 409 {
-        return Err(Finding::Fail(format!("{what}: the refusal names a Location, {}", answer.summary())));
+        return Err(Finding::Fail(format!(
+            "{what}: the refusal names a Location, {}",
+            answer.summary()
+        )));
     }
     Ok(())
 }

@@ -40,7 +40,10 @@ impl Draft {
         };
         header.insert("nonce".into(), nonce.into());
         header.insert("url".into(), url.into());
-        Self { header, payload: payload.into() }
+        Self {
+            header,
+            payload: payload.into(),
+        }
     }
 
     /// Sets a header parameter.
@@ -78,7 +81,11 @@ impl Signed {
     /// Signs over exactly these two texts.
     pub(crate) fn over(protected: String, payload: String, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
         let signature = base64::url(sign(format!("{protected}.{payload}").as_bytes()));
-        Self { protected, payload, signature }
+        Self {
+            protected,
+            payload,
+            signature,
+        }
     }
 
     /// The flattened JSON serialization.

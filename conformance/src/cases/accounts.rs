@@ -16,14 +16,23 @@ pub(super) const CASES: &[Case] = &[
     must!(c8555_7_1_2_1_01, "The orders URL lists the account's orders."),
     should!(c8555_7_1_2_1_02, "The list has pending orders and not invalid ones."),
     must_read!(c8555_7_3_01, "A new account is 201 with Location and object."),
-    must!(c8555_7_3_02, "Fields that are not the client's are ignored and not shown."),
+    must!(
+        c8555_7_3_02,
+        "Fields that are not the client's are ignored and not shown."
+    ),
     must!(c8555_7_3_03, "mailto contacts work, with one plain address."),
     must!(c8555_7_3_04, "A contact that is refused says why by its type."),
     must!(c8555_7_3_05, "Terms that bind are named, and not agreeing is refused."),
-    must!(c8555_7_3_1_01, "newAccount with a known key finds the account unchanged."),
+    must!(
+        c8555_7_3_1_01,
+        "newAccount with a known key finds the account unchanged."
+    ),
     must!(c8555_7_3_1_02, "onlyReturnExisting creates nothing."),
     must!(c8555_7_3_2_01, "An update gives the resulting account."),
-    must!(c8555_7_3_2_02, "Only what can be updated is updated, by the account alone."),
+    must!(
+        c8555_7_3_2_02,
+        "Only what can be updated is updated, by the account alone."
+    ),
     must_read!(c8555_7_3_6_01, "An account can be deactivated."),
     must!(c8555_7_3_6_02, "A deactivated account can do nothing."),
     should!(c8555_7_3_6_03, "Deactivation ends open orders and revokes nothing."),
@@ -34,15 +43,30 @@ fn register(run: &Run, key: &Key, extra: Value) -> Judgement<Answer> {
     if let (Some(payload), Some(extra)) = (payload.as_object_mut(), extra.as_object()) {
         payload.extend(extra.clone());
     }
-    run.post_as(Signer::Key(key), &run.url("newAccount")?, payload.to_string().as_bytes())
+    run.post_as(
+        Signer::Key(key),
+        &run.url("newAccount")?,
+        payload.to_string().as_bytes(),
+    )
 }
 
 fn check_account(object: &Value) -> Judgement {
     let status = object["status"].as_str().unwrap_or_default();
-    ensure!(["valid", "deactivated", "revoked"].contains(&status), "an account's status is {}", object["status"]);
-    ensure!(object["orders"].as_str().is_some_and(|url| url.starts_with("https://")), "orders is {}", object["orders"]);
+    ensure!(
+        ["valid", "deactivated", "revoked"].contains(&status),
+        "an account's status is {}",
+        object["status"]
+    );
+    ensure!(
+        object["orders"].as_str().is_some_and(|url| url.starts_with("https://")),
+        "orders is {}",
+        object["orders"]
+    );
     let contact = &object["contact"];
-    ensure!(contact.is_null() || contact.as_array().is_some_and(|all| all.iter().all(Value::is_string)), "contact is {contact}");
+    ensure!(
+        contact.is_null() || contact.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
+        "contact is {contact}"
+    );
     Ok(())
 }
 
@@ -74,8 +98,9 @@ fn listed(run: &Run, account: &Account) -> Judgement<Vec<String>> {
 
 fn c8555_7_1_2_1_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    let made: HashSet<String> =
-        (0..3).map(|_| Ok(run.order(&account, &[run.name("list")])?.url)).collect::<Judgement<_>>()?;
+    let made: HashSet<String> = (0..3)
+        .map(|_| Ok(run.order(&account, &[run.name("list")])?.url))
+        .collect::<Judgement<_>>()?;
     let shown: HashSet<String> = listed(run, &account)?.into_iter().collect();
     ensure!(shown == made, "three orders were made, the list has {shown:?}");
     for url in shown {
@@ -114,8 +139,15 @@ fn c8555_7_3_02(run: &Run) -> Judgement {
     let answer = register(run, &Key::p256(), extra)?;
     ensure!(answer.status == 201, "with fields to ignore: {}", answer.summary());
     let object = answer.json()?;
-    ensure!(object["status"] == "valid", "the request set the status to {}", object["status"]);
-    ensure!(object["orders"] != "https://elsewhere.example/orders", "the request set the orders URL");
+    ensure!(
+        object["status"] == "valid",
+        "the request set the status to {}",
+        object["status"]
+    );
+    ensure!(
+        object["orders"] != "https://elsewhere.example/orders",
+        "the request set the orders URL"
+    );
     for name in ["x-unknown", "onlyReturnExisting"] {
         ensure!(object[name].is_null(), "{name} is shown in the account");
     }
@@ -126,7 +158,10 @@ fn c8555_7_3_03(run: &Run) -> Judgement {
     let zone = &run.options.zone;
     let answer = register(run, &Key::p256(), json!({"contact": [format!("mailto:admin@{zone}")]}))?;
     ensure!(answer.is_success(), "a plain mailto: {}", answer.summary());
-    for contact in [format!("mailto:a@{zone}?subject=x"), format!("mailto:a@{zone},b@{zone}")] {
+    for contact in [
+        format!("mailto:a@{zone}?subject=x"),
+        format!("mailto:a@{zone},b@{zone}"),
+    ] {
         let answer = register(run, &Key::p256(), json!({"contact": [contact]}))?;
         run.expect(answer.is_refusal(), || format!("{contact} is accepted"));
         if answer.is_refusal() {
@@ -159,7 +194,11 @@ fn c8555_7_3_04(run: &Run) -> Judgement {
 fn c8555_7_3_05(run: &Run) -> Judgement {
     if !run.directory["meta"]["termsOfService"].is_string() {
         let answer = register(run, &Key::p256(), json!({"termsOfServiceAgreed": false}))?;
-        ensure!(answer.is_success(), "no terms are named, not agreeing is answered {}", answer.summary());
+        ensure!(
+            answer.is_success(),
+            "no terms are named, not agreeing is answered {}",
+            answer.summary()
+        );
         return Err(Finding::NotOffered("no terms of service".into()));
     }
     for agreed in [Value::Null, json!(false), json!("true")] {
@@ -174,9 +213,17 @@ fn c8555_7_3_1_01(run: &Run) -> Judgement {
     let contact = json!({"contact": [format!("mailto:other@{}", run.options.zone)]});
     let answer = register(run, &account.key, contact)?;
     ensure!(answer.status == 200, "a known key: {}", answer.summary());
-    ensure!(answer.header("location") == Some(&account.url), "the Location is {:?}", answer.header("location"));
+    ensure!(
+        answer.header("location") == Some(&account.url),
+        "the Location is {:?}",
+        answer.header("location")
+    );
     let object = run.fetch_object(&account, &account.url)?;
-    ensure!(object["contact"] == account.object["contact"], "the contact became {}", object["contact"]);
+    ensure!(
+        object["contact"] == account.object["contact"],
+        "the contact became {}",
+        object["contact"]
+    );
     Ok(())
 }
 
@@ -185,12 +232,24 @@ fn c8555_7_3_1_02(run: &Run) -> Judgement {
     for _ in 0..2 {
         let answer = register(run, &key, json!({"onlyReturnExisting": true}))?;
         refused(&answer, "accountDoesNotExist", "onlyReturnExisting with a new key")?;
-        ensure!(answer.status == 400, "onlyReturnExisting with a new key: {}", answer.summary());
+        ensure!(
+            answer.status == 400,
+            "onlyReturnExisting with a new key: {}",
+            answer.summary()
+        );
     }
     let account = run.account()?;
     let answer = register(run, &account.key, json!({"onlyReturnExisting": true}))?;
-    ensure!(answer.status == 200, "onlyReturnExisting with a known key: {}", answer.summary());
-    ensure!(answer.header("location") == Some(&account.url), "the Location is {:?}", answer.header("location"));
+    ensure!(
+        answer.status == 200,
+        "onlyReturnExisting with a known key: {}",
+        answer.summary()
+    );
+    ensure!(
+        answer.header("location") == Some(&account.url),
+        "the Location is {:?}",
+        answer.header("location")
+    );
     Ok(())
 }
 
@@ -204,7 +263,11 @@ fn c8555_7_3_2_01(run: &Run) -> Judgement {
     if !object["contact"].is_null() {
         ensure!(object["contact"] == contact, "the contact is {}", object["contact"]);
         let object = run.fetch_object(&account, &account.url)?;
-        ensure!(object["contact"] == contact, "later the contact is {}", object["contact"]);
+        ensure!(
+            object["contact"] == contact,
+            "later the contact is {}",
+            object["contact"]
+        );
     }
     Ok(())
 }
@@ -223,7 +286,11 @@ fn c8555_7_3_2_02(run: &Run) -> Judgement {
         run.expect(answer.status == 200, || format!("{update}: {}", answer.summary()));
         let after = run.fetch_object(&account, &account.url)?;
         for name in ["status", "orders", "contact"] {
-            ensure!(after[name] == before[name], "{update} changed {name} to {}", after[name]);
+            ensure!(
+                after[name] == before[name],
+                "{update} changed {name} to {}",
+                after[name]
+            );
         }
         ensure!(after["x-unknown"].is_null(), "an unknown field was kept");
     }
@@ -243,7 +310,11 @@ fn c8555_7_3_6_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let answer = deactivate(run, &account)?;
     ensure!(answer.status == 200, "deactivation: {}", answer.summary());
-    ensure!(answer.json()?["status"] == "deactivated", "deactivation: {}", answer.summary());
+    ensure!(
+        answer.json()?["status"] == "deactivated",
+        "deactivation: {}",
+        answer.summary()
+    );
     Ok(())
 }
 
@@ -265,7 +336,11 @@ fn c8555_7_3_6_02(run: &Run) -> Judgement {
         (by_account, run.url("keyChange")?, "{}".to_owned()),
         (by_account, run.url("revokeCert")?, "{}".to_owned()),
         (by_account, account.url.clone(), json!({"status": "valid"}).to_string()),
-        (Signer::Key(&account.key), run.url("newAccount")?, run.account_payload(&account.key)?.to_string()),
+        (
+            Signer::Key(&account.key),
+            run.url("newAccount")?,
+            run.account_payload(&account.key)?.to_string(),
+        ),
     ];
     for (signer, url, payload) in requests {
         let answer = run.post_as(signer, &url, payload.as_bytes())?;

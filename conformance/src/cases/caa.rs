@@ -16,10 +16,16 @@ pub(super) const CASES: &[Case] = &[
     must!(c8659_3_04, "A set that restricts nothing allows."),
     must!(c8659_3_05, "Aliases are followed at each name, not climbed from."),
     must!(c8659_3_06, "For a wildcard the search begins at the base name."),
-    must!(c8659_4_1_01, "An unknown critical property forbids; other flags mean nothing."),
+    must!(
+        c8659_4_1_01,
+        "An unknown critical property forbids; other flags mean nothing."
+    ),
     must!(c8659_4_1_02, "Tags match without case."),
     must_read!(c8659_4_2_01, "issue adds up; an empty one alone forbids."),
-    must!(c8659_4_2_02, "A value off the grammar names nobody; its spaces are tolerated."),
+    must!(
+        c8659_4_2_02,
+        "A value off the grammar names nobody; its spaces are tolerated."
+    ),
     must!(c8659_4_3_01, "issuewild says nothing about other names."),
     must!(c8659_4_3_02, "issuewild governs wildcards; without it issue does."),
     may!(c8659_4_4_01, "iodef restricts nothing."),
@@ -39,7 +45,10 @@ const FOREIGN: &str = "ca.elsewhere.example";
 fn identity(run: &Run) -> Judgement<String> {
     run.dns()?;
     let identities = crate::issue::strings(&run.directory["meta"]["caaIdentities"]);
-    identities.into_iter().next().ok_or_else(|| Finding::NotOffered("no caaIdentities".into()))
+    identities
+        .into_iter()
+        .next()
+        .ok_or_else(|| Finding::NotOffered("no caaIdentities".into()))
 }
 
 type Records<'a> = &'a [(u8, &'a str, &'a str)];
@@ -51,7 +60,10 @@ fn outcome(run: &Run, account: &Account, names: &[String], kind: &str) -> Judgem
         return Ok(Err(answer.summary()));
     }
     let url = answer.header("location").unwrap_or_default().to_owned();
-    let order = crate::issue::Order { url, object: answer.json()? };
+    let order = crate::issue::Order {
+        url,
+        object: answer.json()?,
+    };
     for authorization in order.authorizations() {
         let challenge = run.challenge(account, &authorization, kind)?;
         run.provide(account, &challenge, kind)?;
@@ -112,7 +124,10 @@ fn c8659_3_02(run: &Run) -> Judgement {
     identity(run)?;
     let names = [run.name("free"), run.name("bound")];
     run.dns()?.set_caa(&names[1], &[(0, "issue", FOREIGN)]);
-    is_caa_refusal(outcome(run, run.account()?, &names, "http-01")?, "one of two names is forbidden")
+    is_caa_refusal(
+        outcome(run, run.account()?, &names, "http-01")?,
+        "one of two names is forbidden",
+    )
 }
 
 fn c8659_3_03(run: &Run) -> Judgement {
@@ -123,7 +138,10 @@ fn c8659_3_03(run: &Run) -> Judgement {
     dns.set_caa(&format!("b.{top}"), &[(0, "issue", &own)]);
     let below = outcome(run, run.account()?, &[format!("a.b.{top}")], "http-01")?;
     ensure!(below.is_ok(), "the nearer set allows: {below:?}");
-    is_caa_refusal(outcome(run, run.account()?, &[format!("a.c.{top}")], "http-01")?, "the farther set forbids")
+    is_caa_refusal(
+        outcome(run, run.account()?, &[format!("a.c.{top}")], "http-01")?,
+        "the farther set forbids",
+    )
 }
 
 fn c8659_3_04(run: &Run) -> Judgement {
@@ -146,7 +164,10 @@ fn c8659_3_05(run: &Run) -> Judgement {
     dns.set_caa(&target, &[(0, "issue", FOREIGN)]);
     let name = run.name("alias");
     dns.set_alias(&name, &target);
-    is_caa_refusal(outcome(run, run.account()?, &[name], "http-01")?, "the set at an alias's target")
+    is_caa_refusal(
+        outcome(run, run.account()?, &[name], "http-01")?,
+        "the set at an alias's target",
+    )
 }
 
 fn wildcard(run: &Run, records: Records<'_>) -> Judgement<(String, Result<(), String>)> {
@@ -168,10 +189,18 @@ fn c8659_3_06(run: &Run) -> Judgement {
 fn c8659_4_1_01(run: &Run) -> Judgement {
     let own = identity(run)?;
     for flags in [128, 129, 255] {
-        forbidden(run, &[(0, "issue", &own), (flags, "tbs", "x")], &format!("an unknown property with flags {flags}"))?;
+        forbidden(
+            run,
+            &[(0, "issue", &own), (flags, "tbs", "x")],
+            &format!("an unknown property with flags {flags}"),
+        )?;
     }
     for flags in [1, 127] {
-        allowed(run, &[(0, "issue", &own), (flags, "tbs", "x")], &format!("an unknown property with flags {flags}"))?;
+        allowed(
+            run,
+            &[(0, "issue", &own), (flags, "tbs", "x")],
+            &format!("an unknown property with flags {flags}"),
+        )?;
     }
     allowed(run, &[(128, "issue", &own)], "a known property with flags 128")
 }
@@ -186,15 +215,28 @@ fn c8659_4_1_02(run: &Run) -> Judgement {
 
 fn c8659_4_2_01(run: &Run) -> Judgement {
     let own = identity(run)?;
-    allowed(run, &[(0, "issue", FOREIGN), (0, "issue", &own)], "own and foreign together")?;
-    allowed(run, &[(0, "issue", ";"), (0, "issue", &own)], "an empty one beside the own")?;
+    allowed(
+        run,
+        &[(0, "issue", FOREIGN), (0, "issue", &own)],
+        "own and foreign together",
+    )?;
+    allowed(
+        run,
+        &[(0, "issue", ";"), (0, "issue", &own)],
+        "an empty one beside the own",
+    )?;
     forbidden(run, &[(0, "issue", ";")], "an empty one alone")?;
     forbidden(run, &[(0, "issue", "")], "no value")
 }
 
 fn c8659_4_2_02(run: &Run) -> Judgement {
     let own = identity(run)?;
-    for value in ["%%%%%".to_owned(), format!("{own}."), format!("{own}; =x"), format!("{own} x")] {
+    for value in [
+        "%%%%%".to_owned(),
+        format!("{own}."),
+        format!("{own}; =x"),
+        format!("{own} x"),
+    ] {
         forbidden(run, &[(0, "issue", &value)], &format!("the value {value:?}"))?;
     }
     for value in [format!(" {own} "), format!("\t{own}\t;"), format!("{own} ; x=y ; z=1")] {
@@ -239,7 +281,9 @@ fn c8659_6_3_01(run: &Run) -> Judgement {
     let name = run.name("broken");
     run.dns()?.fail(&name, CAA, SERVFAIL);
     let result = outcome(run, run.account()?, &[name], "http-01")?;
-    run.expect(result.is_err(), || "a certificate was issued although CAA could not be had".into());
+    run.expect(result.is_err(), || {
+        "a certificate was issued although CAA could not be had".into()
+    });
     Ok(())
 }
 
@@ -249,7 +293,10 @@ fn c8657_3_01(run: &Run) -> Judgement {
     allowed(run, &[(0, "issue", &value)], "the account's own URL")?;
     let name = run.name("caa");
     run.dns()?.set_caa(&name, &[(0, "issue", &value)]);
-    is_caa_refusal(outcome(run, run.other_account()?, &[name], "http-01")?, "another account's URL")
+    is_caa_refusal(
+        outcome(run, run.other_account()?, &[name], "http-01")?,
+        "another account's URL",
+    )
 }
 
 fn c8657_3_02(run: &Run) -> Judgement {
@@ -264,7 +311,11 @@ fn c8657_3_02(run: &Run) -> Judgement {
         forbidden(run, &[(0, "issue", &format!("{own}; {parameter}"))], &parameter)?;
     }
     let odd = format!("{own}; accounturi=x");
-    allowed(run, &[(0, "issue", &odd), (0, "issue", &own)], "another property without it")
+    allowed(
+        run,
+        &[(0, "issue", &odd), (0, "issue", &own)],
+        "another property without it",
+    )
 }
 
 fn c8657_3_03(run: &Run) -> Judgement {
@@ -275,20 +326,44 @@ fn c8657_3_03(run: &Run) -> Judgement {
 
 fn c8657_4_01(run: &Run) -> Judgement {
     let own = identity(run)?;
-    allowed(run, &[(0, "issue", &format!("{own}; validationmethods=http-01"))], "http-01 is listed")?;
-    allowed(run, &[(0, "issue", &format!("{own}; validationmethods=dns-01,http-01"))], "both are listed")?;
-    forbidden(run, &[(0, "issue", &format!("{own}; validationmethods=dns-01"))], "only dns-01 is listed")?;
+    allowed(
+        run,
+        &[(0, "issue", &format!("{own}; validationmethods=http-01"))],
+        "http-01 is listed",
+    )?;
+    allowed(
+        run,
+        &[(0, "issue", &format!("{own}; validationmethods=dns-01,http-01"))],
+        "both are listed",
+    )?;
+    forbidden(
+        run,
+        &[(0, "issue", &format!("{own}; validationmethods=dns-01"))],
+        "only dns-01 is listed",
+    )?;
     let name = run.name("caa");
-    run.dns()?.set_caa(&name, &[(0, "issue", &format!("{own}; validationmethods=http-01"))]);
-    is_caa_refusal(outcome(run, run.account()?, &[name], "dns-01")?, "only http-01 is listed")
+    run.dns()?
+        .set_caa(&name, &[(0, "issue", &format!("{own}; validationmethods=http-01"))]);
+    is_caa_refusal(
+        outcome(run, run.account()?, &[name], "dns-01")?,
+        "only http-01 is listed",
+    )
 }
 
 fn c8657_4_02(run: &Run) -> Judgement {
     let own = identity(run)?;
     for list in ["", "http-01,,dns-01", "x-1,dns-01"] {
-        forbidden(run, &[(0, "issue", &format!("{own}; validationmethods={list}"))], &format!("the methods {list:?}"))?;
+        forbidden(
+            run,
+            &[(0, "issue", &format!("{own}; validationmethods={list}"))],
+            &format!("the methods {list:?}"),
+        )?;
     }
-    allowed(run, &[(0, "issue", &format!("{own}; validationmethods=x-1,http-01"))], "an unknown method beside")
+    allowed(
+        run,
+        &[(0, "issue", &format!("{own}; validationmethods=x-1,http-01"))],
+        "an unknown method beside",
+    )
 }
 
 fn c8657_5_5_01(run: &Run) -> Judgement {

@@ -21,18 +21,33 @@ pub(super) const CASES: &[Case] = &[
     must!(c8555_7_5_1_04, "Polling during validation gives 200."),
     should!(c8555_7_5_1_05, "A failed challenge stays to be seen."),
     must!(c8555_7_5_2_01, "A deactivated authorization is not used again."),
-    must!(c8555_7_1_6_03, "An order is invalid once one of its authorizations is lost."),
-    must!(c8555_7_1_4_02, "Final authorizations show what was validated or failed."),
+    must!(
+        c8555_7_1_6_03,
+        "An order is invalid once one of its authorizations is lost."
+    ),
+    must!(
+        c8555_7_1_4_02,
+        "Final authorizations show what was validated or failed."
+    ),
     should_read!(c8555_7_1_4_06, "One fulfilled challenge is enough, of any type."),
     must_read!(c8555_8_1_01, "The key authorization is token, dot, thumbprint."),
-    must!(c8555_8_1_02, "A zero-prefixed RSA modulus does not change the thumbprint."),
+    must!(
+        c8555_8_1_02,
+        "A zero-prefixed RSA modulus does not change the thumbprint."
+    ),
     should!(c8555_8_2_01, "A failed first query is tried again."),
-    must!(c8555_8_2_02, "A challenge between tries shows the error and Retry-After."),
+    must!(
+        c8555_8_2_02,
+        "A challenge between tries shows the error and Retry-After."
+    ),
     must!(c8555_8_3_02, "http-01 is a GET at port 80 of the well-known path."),
     should!(c8555_8_3_03, "Whitespace behind the key authorization is ignored."),
     should!(c8555_8_3_04, "Redirects are followed, in a bounded way."),
     must_read!(c8555_8_3_05, "A failing query or a wrong body fails the challenge."),
-    must_read!(c8555_8_3_06, "The thumbprint is of the key at the time of the response."),
+    must_read!(
+        c8555_8_3_06,
+        "The thumbprint is of the key at the time of the response."
+    ),
     must_read!(c8555_6_7_06, "The error of a failed validation tells its cause."),
     should_read!(c8555_10_3_01, "Validation is bounded in time and size."),
     should_read!(c8555_10_4_02, "Error details do not repeat what was fetched."),
@@ -41,7 +56,11 @@ pub(super) const CASES: &[Case] = &[
 fn error_type(authorization: &Value) -> String {
     let challenges = authorization["challenges"].as_array().into_iter().flatten();
     let mut types = challenges.filter_map(|challenge| challenge["error"]["type"].as_str());
-    types.next().unwrap_or_default().trim_start_matches("urn:ietf:params:acme:error:").to_owned()
+    types
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("urn:ietf:params:acme:error:")
+        .to_owned()
 }
 
 /// A challenge with its script, waiting for a decision.
@@ -66,7 +85,12 @@ fn decide(run: &Run, account: &Account, scripts: Vec<(String, Vec<Reply>)>) -> J
     }
     trials
         .into_iter()
-        .map(|trial| Ok((trial.what, run.decided(account, &trial.challenge.authorization).or_fail()?)))
+        .map(|trial| {
+            Ok((
+                trial.what,
+                run.decided(account, &trial.challenge.authorization).or_fail()?,
+            ))
+        })
         .collect()
 }
 
@@ -87,7 +111,10 @@ fn body(status: u16, text: &str) -> Vec<Reply> {
 
 fn all_become(decisions: Vec<(String, Value)>, status: &str) -> Judgement {
     for (what, authorization) in decisions {
-        ensure!(authorization["status"] == status, "{what}: the authorization is {authorization}");
+        ensure!(
+            authorization["status"] == status,
+            "{what}: the authorization is {authorization}"
+        );
     }
     Ok(())
 }
@@ -95,10 +122,15 @@ fn all_become(decisions: Vec<(String, Value)>, status: &str) -> Judgement {
 fn c8555_7_1_03(run: &Run) -> Judgement {
     let account = run.account()?;
     let (_, challenge) = run.challenge_for(account, &run.name("up"), "http-01")?;
-    run.http01()?.provide(&challenge.token, &account.key_authorization(&challenge.token));
+    run.http01()?
+        .provide(&challenge.token, &account.key_authorization(&challenge.token));
     for answer in [run.fetch(account, &challenge.url)?, run.respond(account, &challenge)?] {
         let up = answer.links("up");
-        ensure!(up == [challenge.authorization.as_str()], "Link rel=up is {up:?}, not {}", challenge.authorization);
+        ensure!(
+            up == [challenge.authorization.as_str()],
+            "Link rel=up is {up:?}, not {}",
+            challenge.authorization
+        );
     }
     Ok(())
 }
@@ -110,28 +142,41 @@ fn c8555_7_5_01(run: &Run) -> Judgement {
     let answer = run.post(other, &challenge.authorization, &json!({"status": "deactivated"}))?;
     refused(&answer, "", "another account's deactivation")?;
     let object = run.authorization(account, &challenge.authorization)?;
-    ensure!(object["status"] == "pending", "after that the authorization is {}", object["status"]);
+    ensure!(
+        object["status"] == "pending",
+        "after that the authorization is {}",
+        object["status"]
+    );
     Ok(())
 }
 
 fn c8555_7_5_1_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let (_, challenge) = run.challenge_for(account, &run.name("respond"), "http-01")?;
-    run.http01()?.provide(&challenge.token, &account.key_authorization(&challenge.token));
+    run.http01()?
+        .provide(&challenge.token, &account.key_authorization(&challenge.token));
     let answer = run.respond(account, &challenge)?;
     ensure!(answer.status == 200, "a response: {}", answer.summary());
     let object = answer.json()?;
-    ensure!(object["url"] == challenge.url.as_str() && object["type"] == "http-01", "the answer is {object}");
+    ensure!(
+        object["url"] == challenge.url.as_str() && object["type"] == "http-01",
+        "the answer is {object}"
+    );
     Ok(())
 }
 
 fn c8555_7_5_1_02(run: &Run) -> Judgement {
     let account = run.account()?;
     let (_, challenge) = run.challenge_for(account, &run.name("extra"), "http-01")?;
-    run.http01()?.provide(&challenge.token, &account.key_authorization(&challenge.token));
+    run.http01()?
+        .provide(&challenge.token, &account.key_authorization(&challenge.token));
     let payload = json!({"keyAuthorization": "wrong", "x-unknown": [1]});
     let answer = run.post(account, &challenge.url, &payload)?;
-    ensure!(answer.status == 200, "a response with more fields: {}", answer.summary());
+    ensure!(
+        answer.status == 200,
+        "a response with more fields: {}",
+        answer.summary()
+    );
     let object = run.decided(account, &challenge.authorization).or_fail()?;
     ensure!(object["status"] == "valid", "the authorization is {object}");
     Ok(())
@@ -145,7 +190,11 @@ fn c8555_7_5_1_03(run: &Run) -> Judgement {
         refused(&answer, "", &format!("the response {payload}"))?;
     }
     let object = run.authorization(account, &challenge.authorization)?;
-    ensure!(object["status"] == "pending", "after that the authorization is {}", object["status"]);
+    ensure!(
+        object["status"] == "pending",
+        "after that the authorization is {}",
+        object["status"]
+    );
     Ok(())
 }
 
@@ -171,7 +220,11 @@ fn c8555_7_5_1_04(run: &Run) -> Judgement {
 fn c8555_7_5_1_05(run: &Run) -> Judgement {
     let decisions = decide(run, run.account()?, vec![("a wrong body".into(), body(200, "wrong"))])?;
     for (_, authorization) in decisions {
-        let kept = authorization["challenges"].as_array().into_iter().flatten().any(|one| one["status"] == "invalid");
+        let kept = authorization["challenges"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|one| one["status"] == "invalid");
         ensure!(kept, "the failed challenge is gone: {authorization}");
     }
     Ok(())
@@ -184,18 +237,29 @@ fn c8555_7_5_2_01(run: &Run) -> Judgement {
     let authorization = order.authorizations().into_iter().next().unwrap_or_default();
     let answer = run.post(&account, &authorization, &json!({"status": "deactivated"}))?;
     ensure!(answer.status == 200, "deactivation: {}", answer.summary());
-    ensure!(answer.json()?["status"] == "deactivated", "deactivation: {}", answer.summary());
+    ensure!(
+        answer.json()?["status"] == "deactivated",
+        "deactivation: {}",
+        answer.summary()
+    );
     let key = Key::p256();
     let csr = crate::request::Csr::of(std::slice::from_ref(&name)).sign(&key);
     let answer = run.finalize(&account, &order, &csr)?;
     if answer.is_success() {
         std::thread::sleep(Duration::from_secs(2));
         let order = run.look(&account, &order)?;
-        ensure!(order.status() != "valid", "a deactivated authorization led to a certificate");
+        ensure!(
+            order.status() != "valid",
+            "a deactivated authorization led to a certificate"
+        );
     }
     let again = run.order(&account, &[name])?;
     let object = run.authorization(&account, &again.authorizations().into_iter().next().unwrap_or_default())?;
-    ensure!(object["status"] == "pending", "the next order has a {} authorization", object["status"]);
+    ensure!(
+        object["status"] == "pending",
+        "the next order has a {} authorization",
+        object["status"]
+    );
     Ok(())
 }
 
@@ -204,33 +268,63 @@ fn c8555_7_1_6_03(run: &Run) -> Judgement {
     let order = run.order(account, &[run.name("good"), run.name("bad")])?;
     let authorizations = order.authorizations();
     let [first, second] = authorizations.as_slice() else {
-        return Err(Finding::Fail(format!("two names have {} authorizations", authorizations.len())));
+        return Err(Finding::Fail(format!(
+            "two names have {} authorizations",
+            authorizations.len()
+        )));
     };
     run.fulfil(account, first)?;
     let challenge = run.challenge(account, second, "http-01")?;
     run.http01()?.provide(&challenge.token, "wrong");
     let object = run.attempt(account, &challenge)?;
-    ensure!(object["status"] == "invalid", "a wrong answer made the authorization {object}");
-    let object = run.poll(account, &order.url, |order| order["status"] != "pending").or_fail()?;
-    ensure!(object["status"] == "invalid", "the order with a failed authorization is {object}");
+    ensure!(
+        object["status"] == "invalid",
+        "a wrong answer made the authorization {object}"
+    );
+    let object = run
+        .poll(account, &order.url, |order| order["status"] != "pending")
+        .or_fail()?;
+    ensure!(
+        object["status"] == "invalid",
+        "the order with a failed authorization is {object}"
+    );
     let order = run.ready_order(account, &[run.name("withdrawn")])?;
     for authorization in order.authorizations() {
         run.post(account, &authorization, &json!({"status": "deactivated"}))?;
     }
     let object = run.look(account, &order)?.object;
-    ensure!(object["status"] == "invalid", "the order with a deactivated authorization is {object}");
+    ensure!(
+        object["status"] == "invalid",
+        "the order with a deactivated authorization is {object}"
+    );
     Ok(())
 }
 
 fn c8555_7_1_4_02(run: &Run) -> Judgement {
-    let scripts = vec![("right".to_owned(), body(200, "{authorization}")), ("wrong".to_owned(), body(200, "wrong"))];
+    let scripts = vec![
+        ("right".to_owned(), body(200, "{authorization}")),
+        ("wrong".to_owned(), body(200, "wrong")),
+    ];
     for (what, authorization) in decide(run, run.account()?, scripts)? {
         let status = if what == "right" { "valid" } else { "invalid" };
-        ensure!(authorization["status"] == status, "the {what} answer made {authorization}");
-        let shown = authorization["challenges"].as_array().into_iter().flatten().any(|one| one["status"] == status);
-        ensure!(shown, "a {status} authorization does not show the challenge: {authorization}");
+        ensure!(
+            authorization["status"] == status,
+            "the {what} answer made {authorization}"
+        );
+        let shown = authorization["challenges"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|one| one["status"] == status);
+        ensure!(
+            shown,
+            "a {status} authorization does not show the challenge: {authorization}"
+        );
         let expires = authorization["expires"].as_str().map(crate::read::time::rfc3339);
-        ensure!(what == "wrong" || matches!(expires, Some(Ok(_))), "a valid authorization's expires: {authorization}");
+        ensure!(
+            what == "wrong" || matches!(expires, Some(Ok(_))),
+            "a valid authorization's expires: {authorization}"
+        );
     }
     Ok(())
 }
@@ -248,7 +342,10 @@ fn c8555_7_1_4_06(run: &Run) -> Judgement {
             other => other?,
         }
         let object = run.attempt(account, &challenge)?;
-        ensure!(object["status"] == "valid", "{kind} alone made the authorization {object}");
+        ensure!(
+            object["status"] == "valid",
+            "{kind} alone made the authorization {object}"
+        );
         tried.push(kind);
     }
     if tried.len() < 2 {
@@ -261,13 +358,29 @@ fn c8555_8_1_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let stranger = Key::p256().thumbprint();
     let scripts = vec![
-        ("a foreign thumbprint".to_owned(), body(200, &format!("{{token}}.{stranger}"))),
-        ("another token".to_owned(), body(200, &format!("AAAAAAAAAAAAAAAAAAAAAA.{}", account.key.thumbprint()))),
-        ("no dot".to_owned(), body(200, &format!("{{token}}{}", account.key.thumbprint()))),
+        (
+            "a foreign thumbprint".to_owned(),
+            body(200, &format!("{{token}}.{stranger}")),
+        ),
+        (
+            "another token".to_owned(),
+            body(200, &format!("AAAAAAAAAAAAAAAAAAAAAA.{}", account.key.thumbprint())),
+        ),
+        (
+            "no dot".to_owned(),
+            body(200, &format!("{{token}}{}", account.key.thumbprint())),
+        ),
         ("the token alone".to_owned(), body(200, "{token}")),
     ];
     all_become(decide(run, account, scripts)?, "invalid")?;
-    all_become(decide(run, account, vec![("the right answer".into(), body(200, "{authorization}"))])?, "valid")
+    all_become(
+        decide(
+            run,
+            account,
+            vec![("the right answer".into(), body(200, "{authorization}"))],
+        )?,
+        "valid",
+    )
 }
 
 fn c8555_8_1_02(run: &Run) -> Judgement {
@@ -283,14 +396,28 @@ fn c8555_8_1_02(run: &Run) -> Judgement {
         return refused(&answer, "badPublicKey|malformed", "a zero-prefixed modulus");
     }
     let url = answer.header("location").unwrap_or_default().to_owned();
-    let account = Account { key: key.into(), url, object: answer.json()? };
-    all_become(decide(run, &account, vec![("the canonical thumbprint".into(), body(200, "{authorization}"))])?, "valid")
+    let account = Account {
+        key: key.into(),
+        url,
+        object: answer.json()?,
+    };
+    all_become(
+        decide(
+            run,
+            &account,
+            vec![("the canonical thumbprint".into(), body(200, "{authorization}"))],
+        )?,
+        "valid",
+    )
 }
 
 fn c8555_8_2_01(run: &Run) -> Judgement {
     let right = Reply::Body(200, b"{authorization}".to_vec());
     let scripts = vec![
-        ("a 503 first".to_owned(), vec![Reply::Body(503, b"later".to_vec()), right.clone()]),
+        (
+            "a 503 first".to_owned(),
+            vec![Reply::Body(503, b"later".to_vec()), right.clone()],
+        ),
         ("silence first".to_owned(), vec![Reply::Nothing, right]),
     ];
     all_become(decide(run, run.account()?, scripts)?, "valid")
@@ -299,7 +426,8 @@ fn c8555_8_2_01(run: &Run) -> Judgement {
 fn c8555_8_2_02(run: &Run) -> Judgement {
     let account = run.account()?;
     let (_, challenge) = run.challenge_for(account, &run.name("between"), "http-01")?;
-    run.http01()?.script(&challenge_path(&challenge.token), [Reply::Nothing]);
+    run.http01()?
+        .script(&challenge_path(&challenge.token), [Reply::Nothing]);
     run.respond(account, &challenge)?;
     let began = Instant::now();
     while began.elapsed() < run.patience() {
@@ -309,8 +437,14 @@ fn c8555_8_2_02(run: &Run) -> Judgement {
             return Err(Finding::NotOffered("the server does not try again".into()));
         }
         if run.http01()?.queries(&challenge_path(&challenge.token)).len() >= 2 || object["error"].is_object() {
-            ensure!(object["error"].is_object(), "between tries the challenge shows no error: {object}");
-            ensure!(answer.header("retry-after").is_some(), "between tries there is no Retry-After");
+            ensure!(
+                object["error"].is_object(),
+                "between tries the challenge shows no error: {object}"
+            );
+            ensure!(
+                answer.header("retry-after").is_some(),
+                "between tries there is no Retry-After"
+            );
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(200));
@@ -337,9 +471,21 @@ fn c8555_8_3_02(run: &Run) -> Judgement {
 fn c8555_8_3_03(run: &Run) -> Judgement {
     let account = run.account()?;
     let trailing = ["\r\n", "\n", " \t\r\n"];
-    let scripts = trailing.map(|space| (format!("{space:?} behind"), body(200, &format!("{{authorization}}{space}"))));
+    let scripts = trailing.map(|space| {
+        (
+            format!("{space:?} behind"),
+            body(200, &format!("{{authorization}}{space}")),
+        )
+    });
     all_become(decide(run, account, scripts.into())?, "valid")?;
-    all_become(decide(run, account, vec![("a space in front".into(), body(200, " {authorization}"))])?, "invalid")
+    all_become(
+        decide(
+            run,
+            account,
+            vec![("a space in front".into(), body(200, " {authorization}"))],
+        )?,
+        "invalid",
+    )
 }
 
 fn c8555_8_3_04(run: &Run) -> Judgement {
@@ -360,7 +506,10 @@ fn c8555_8_3_04(run: &Run) -> Judgement {
         let authorization = account.key_authorization(&challenge.token);
         for reply in replies {
             if let Reply::Redirect(status, target) = fill(reply, &authorization, &challenge.token) {
-                http01.script(&format!("/moved/{status}/{}", challenge.token), [Reply::Body(200, authorization.clone().into())]);
+                http01.script(
+                    &format!("/moved/{status}/{}", challenge.token),
+                    [Reply::Body(200, authorization.clone().into())],
+                );
                 http01.script(&challenge_path(&challenge.token), [Reply::Redirect(status, target)]);
             }
         }
@@ -372,7 +521,10 @@ fn c8555_8_3_04(run: &Run) -> Judgement {
         ensure!(object["status"] == "valid", "{what}: {object}");
     }
     let circle = vec![Reply::Redirect(302, "/.well-known/acme-challenge/{token}".into())];
-    all_become(decide(run, account, vec![("a redirect to itself".into(), circle)])?, "invalid")
+    all_become(
+        decide(run, account, vec![("a redirect to itself".into(), circle)])?,
+        "invalid",
+    )
 }
 
 fn c8555_8_3_05(run: &Run) -> Judgement {
@@ -399,10 +551,16 @@ fn c8555_8_3_06(run: &Run) -> Judgement {
 
 fn c8555_6_7_06(run: &Run) -> Judgement {
     let account = run.account()?;
-    let scripts = vec![("another body".to_owned(), body(200, "wrong")), ("404".to_owned(), body(404, "no"))];
+    let scripts = vec![
+        ("another body".to_owned(), body(200, "wrong")),
+        ("404".to_owned(), body(404, "no")),
+    ];
     for (what, authorization) in decide(run, account, scripts)? {
         let kind = error_type(&authorization);
-        ensure!(["unauthorized", "incorrectResponse"].contains(&kind.as_str()), "{what}: the error is {kind:?}");
+        ensure!(
+            ["unauthorized", "incorrectResponse"].contains(&kind.as_str()),
+            "{what}: the error is {kind:?}"
+        );
     }
     let Ok(dns) = run.dns() else { return Ok(()) };
     let nowhere = run.name("nowhere");
@@ -420,8 +578,15 @@ fn c8555_6_7_06(run: &Run) -> Judgement {
     for (challenge, kinds) in trials {
         let object = run.decided(account, &challenge.authorization).or_fail()?;
         let kind = error_type(&object);
-        ensure!(kinds.contains(&kind.as_str()), "{}: the error is {kind:?}, not {}", challenge.identifier, kinds[0]);
-        run.expect(kind == kinds[0], || format!("{}: the error is {kind}", challenge.identifier));
+        ensure!(
+            kinds.contains(&kind.as_str()),
+            "{}: the error is {kind:?}, not {}",
+            challenge.identifier,
+            kinds[0]
+        );
+        run.expect(kind == kinds[0], || {
+            format!("{}: the error is {kind}", challenge.identifier)
+        });
     }
     Ok(())
 }
@@ -441,7 +606,10 @@ fn c8555_10_4_02(run: &Run) -> Judgement {
     let decisions = decide(run, run.account()?, vec![("a long page".into(), body(200, &long))])?;
     for (_, authorization) in decisions {
         ensure!(authorization["status"] == "invalid", "a long page made {authorization}");
-        ensure!(!authorization.to_string().contains(marker), "the fetched page comes back in the error");
+        ensure!(
+            !authorization.to_string().contains(marker),
+            "the fetched page comes back in the error"
+        );
     }
     Ok(())
 }

@@ -14,12 +14,18 @@ pub(super) const CASES: &[Case] = &[
     must_read!(c8555_7_1_1_01, "The directory names its resources by absolute URLs."),
     must!(c8555_7_1_1_02, "newAuthz is named only where it works."),
     must!(c8555_7_1_1_03, "meta has the registered types."),
-    must_read!(c8555_6_7_04, "An identifier type that is not known is unsupportedIdentifier."),
+    must_read!(
+        c8555_6_7_04,
+        "An identifier type that is not known is unsupportedIdentifier."
+    ),
     must_read!(c8555_6_7_05, "A name that policy refuses is rejectedIdentifier."),
     must!(c8555_6_7_1_02, "A subproblem's identifier is an identifier object."),
     must!(c8555_6_1_03, "Accept-Language leaves problem documents whole."),
     should!(c8555_10_5_01, "URLs of resources cannot be guessed."),
-    should_read!(c8555_10_5_02, "A foreign resource and a missing one are answered alike."),
+    should_read!(
+        c8555_10_5_02,
+        "A foreign resource and a missing one are answered alike."
+    ),
 ];
 
 fn c8555_7_1_01(run: &Run) -> Judgement {
@@ -32,7 +38,11 @@ fn c8555_7_1_01(run: &Run) -> Judgement {
 
 fn c8555_7_1_1_01(run: &Run) -> Judgement {
     let answer = run.get(&run.options.directory)?;
-    ensure!(answer.media_type() == "application/json", "the directory is {:?}", answer.media_type());
+    ensure!(
+        answer.media_type() == "application/json",
+        "the directory is {:?}",
+        answer.media_type()
+    );
     let mut seen = HashSet::from([run.options.directory.clone()]);
     for name in ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"] {
         let Some(url) = run.directory[name].as_str() else {
@@ -48,7 +58,11 @@ fn c8555_7_1_1_02(run: &Run) -> Judgement {
     let url = run.optional_url("newAuthz")?;
     let payload = json!({"identifier": {"type": "dns", "value": run.name("pre")}});
     let answer = run.post(run.account()?, &url, &payload)?;
-    ensure!(answer.status == 201, "newAuthz is named and answers {}", answer.summary());
+    ensure!(
+        answer.status == 201,
+        "newAuthz is named and answers {}",
+        answer.summary()
+    );
     Ok(())
 }
 
@@ -74,14 +88,22 @@ fn c8555_7_1_1_03(run: &Run) -> Judgement {
         ("issuerDomainNames", &is_texts),
     ];
     for (name, check) in checks {
-        ensure!(meta[name].is_null() || check(&meta[name]), "meta.{name} is {}", meta[name]);
+        ensure!(
+            meta[name].is_null() || check(&meta[name]),
+            "meta.{name} is {}",
+            meta[name]
+        );
     }
     Ok(())
 }
 
 fn c8555_6_7_04(run: &Run) -> Judgement {
     let payload = json!({"identifiers": [{"type": "example-type", "value": "x"}]});
-    refused(&run.try_order(run.account()?, &payload)?, "unsupportedIdentifier", "type example-type")
+    refused(
+        &run.try_order(run.account()?, &payload)?,
+        "unsupportedIdentifier",
+        "type example-type",
+    )
 }
 
 fn c8555_6_7_05(run: &Run) -> Judgement {
@@ -95,13 +117,18 @@ fn c8555_6_7_05(run: &Run) -> Judgement {
         }
     }
     if judged == 0 {
-        return Err(Finding::NotOffered("policy refuses none of the reserved names tried".into()));
+        return Err(Finding::NotOffered(
+            "policy refuses none of the reserved names tried".into(),
+        ));
     }
     Ok(())
 }
 
 fn c8555_6_7_1_02(run: &Run) -> Judgement {
-    let wrong = [json!({"type": "dns", "value": "-bad-.invalid"}), json!({"type": "example-type", "value": "x"})];
+    let wrong = [
+        json!({"type": "dns", "value": "-bad-.invalid"}),
+        json!({"type": "example-type", "value": "x"}),
+    ];
     let good = json!({"type": "dns", "value": run.name("good")});
     let payload = json!({"identifiers": [wrong[0], good, wrong[1]]});
     let answer = run.try_order(run.account()?, &payload)?;
@@ -112,10 +139,16 @@ fn c8555_6_7_1_02(run: &Run) -> Judgement {
         return Err(Finding::NotOffered("no subproblems".into()));
     };
     for subproblem in subproblems {
-        ensure!(subproblem["type"].is_string(), "a subproblem without type: {subproblem}");
+        ensure!(
+            subproblem["type"].is_string(),
+            "a subproblem without type: {subproblem}"
+        );
         let identifier = &subproblem["identifier"];
         let sound = identifier["type"].is_string() && identifier["value"].is_string();
-        ensure!(identifier.is_null() || sound, "a subproblem's identifier is {identifier}");
+        ensure!(
+            identifier.is_null() || sound,
+            "a subproblem's identifier is {identifier}"
+        );
     }
     Ok(())
 }
@@ -135,7 +168,10 @@ fn c8555_6_1_03(run: &Run) -> Judgement {
             let subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
             !tag.is_empty() && tag.split('-').all(subtag)
         };
-        ensure!(language.split(',').all(|tag| is_tag(tag.trim())), "Content-Language is {language:?}");
+        ensure!(
+            language.split(',').all(|tag| is_tag(tag.trim())),
+            "Content-Language is {language:?}"
+        );
     }
     Ok(())
 }
@@ -150,7 +186,9 @@ fn c8555_10_5_01(run: &Run) -> Judgement {
         let order = run.order(account, &[run.name("guess")])?;
         for authorization in order.authorizations() {
             let object = run.authorization(account, &authorization)?;
-            kinds[2].1.extend(object["challenges"][0]["url"].as_str().map(str::to_owned));
+            kinds[2]
+                .1
+                .extend(object["challenges"][0]["url"].as_str().map(str::to_owned));
             kinds[1].1.push(authorization);
         }
         kinds[0].1.push(order.url);
@@ -160,7 +198,10 @@ fn c8555_10_5_01(run: &Run) -> Judgement {
         ensure!(distinct.len() == urls.len(), "two {kind}s have one URL");
         // The part that is not the same in all of them has to be long and to vary at its front.
         let first = urls.first().map(String::as_str).unwrap_or_default();
-        let shared = (0..first.len()).find(|&at| urls.iter().any(|url| url.as_bytes().get(at) != first.as_bytes().get(at)));
+        let shared = (0..first.len()).find(|&at| {
+            urls.iter()
+                .any(|url| url.as_bytes().get(at) != first.as_bytes().get(at))
+        });
         let varying = first.len() - shared.unwrap_or(first.len());
         ensure!(varying >= 11, "{kind} URLs differ in {varying} characters: {first}");
     }
@@ -177,7 +218,12 @@ fn c8555_10_5_02(run: &Run) -> Judgement {
         let foreign = run.fetch(other, &url)?;
         let missing = run.fetch(other, &format!("{front}/{missing}"))?;
         let same = foreign.status == missing.status && foreign.problem() == missing.problem();
-        ensure!(same, "{url}: foreign is {}, missing is {}", foreign.summary(), missing.summary());
+        ensure!(
+            same,
+            "{url}: foreign is {}, missing is {}",
+            foreign.summary(),
+            missing.summary()
+        );
     }
     Ok(())
 }

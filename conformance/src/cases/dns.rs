@@ -11,7 +11,10 @@ use crate::suite::{Account, Run};
 
 pub(super) const CASES: &[Case] = &[
     must_read!(c8555_8_4_01, "dns-01 asks for TXT at _acme-challenge."),
-    must_read!(c8555_8_4_02, "One matching record is enough; strings are joined, aliases followed."),
+    must_read!(
+        c8555_8_4_02,
+        "One matching record is enough; strings are joined, aliases followed."
+    ),
     must_read!(c8555_8_4_03, "A wrong digest or no record fails."),
     must_read!(c8555_8_4_04, "A wildcard is looked up at its base name."),
     should!(c8555_11_2_01, "A truncated answer is asked for again over TCP."),
@@ -50,7 +53,10 @@ fn c8555_8_4_01(run: &Run) -> Judgement {
     run.provide(run.account()?, &challenge, "dns-01")?;
     let name = place(&challenge);
     all_become(run, vec![("the right record", challenge)], "valid")?;
-    ensure!(run.dns()?.questions(&name).iter().any(|question| question.kind == TXT), "no TXT question for {name}");
+    ensure!(
+        run.dns()?.questions(&name).iter().any(|question| question.kind == TXT),
+        "no TXT question for {name}"
+    );
     Ok(())
 }
 
@@ -66,19 +72,36 @@ fn c8555_8_4_02(run: &Run) -> Judgement {
     let target = run.name("delegated");
     dns.set_alias(&place(&alias), &target);
     dns.set_txt(&target, &[&digest(account, &alias)]);
-    all_become(run, vec![("among decoys", decoys), ("in two strings", split), ("behind an alias", alias)], "valid").map(|_| ())
+    all_become(
+        run,
+        vec![
+            ("among decoys", decoys),
+            ("in two strings", split),
+            ("behind an alias", alias),
+        ],
+        "valid",
+    )
+    .map(|_| ())
 }
 
 fn c8555_8_4_03(run: &Run) -> Judgement {
     let (account, dns) = (run.account()?, run.dns()?);
     let mut mismatched = Vec::new();
-    for what in ["a wrong digest", "a padded digest", "a hex digest", "the key authorization itself"] {
+    for what in [
+        "a wrong digest",
+        "a padded digest",
+        "a hex digest",
+        "the key authorization itself",
+    ] {
         let challenge = challenge(run)?;
         let authorization = account.key_authorization(&challenge.token);
         let value = match what {
             "a wrong digest" => base64::url(sha256("x")),
             "a padded digest" => format!("{}=", digest(account, &challenge)),
-            "a hex digest" => sha256(&authorization).iter().map(|octet| format!("{octet:02x}")).collect(),
+            "a hex digest" => sha256(&authorization)
+                .iter()
+                .map(|octet| format!("{octet:02x}"))
+                .collect(),
             _ => authorization,
         };
         dns.set_txt(&place(&challenge), &[&value]);
@@ -95,15 +118,25 @@ fn c8555_8_4_03(run: &Run) -> Judgement {
     let kinds = |authorization: &Value| {
         let challenges = authorization["challenges"].as_array().into_iter().flatten();
         let mut kinds = challenges.filter_map(|one| one["error"]["type"].as_str());
-        kinds.next().unwrap_or_default().trim_start_matches("urn:ietf:params:acme:error:").to_owned()
+        kinds
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("urn:ietf:params:acme:error:")
+            .to_owned()
     };
     for authorization in all_become(run, mismatched, "invalid")? {
         let kind = kinds(&authorization);
-        ensure!(["unauthorized", "incorrectResponse"].contains(&kind.as_str()), "a mismatch is {kind:?}");
+        ensure!(
+            ["unauthorized", "incorrectResponse"].contains(&kind.as_str()),
+            "a mismatch is {kind:?}"
+        );
     }
     for authorization in all_become(run, absent, "invalid")? {
         let kind = kinds(&authorization);
-        ensure!(["dns", "unauthorized", "incorrectResponse"].contains(&kind.as_str()), "no record is {kind:?}");
+        ensure!(
+            ["dns", "unauthorized", "incorrectResponse"].contains(&kind.as_str()),
+            "no record is {kind:?}"
+        );
     }
     Ok(())
 }
@@ -118,7 +151,11 @@ fn c8555_8_4_04(run: &Run) -> Judgement {
     }
     for authorization in strings(&answer.json()?["authorizations"]) {
         let challenge = run.challenge(account, &authorization, "dns-01")?;
-        ensure!(challenge.identifier == base, "the authorization is for {}", challenge.identifier);
+        ensure!(
+            challenge.identifier == base,
+            "the authorization is for {}",
+            challenge.identifier
+        );
         run.provide(account, &challenge, "dns-01")?;
         all_become(run, vec![("a wildcard", challenge)], "valid")?;
     }
@@ -131,6 +168,9 @@ fn c8555_11_2_01(run: &Run) -> Judgement {
     let name = place(&challenge);
     run.dns()?.truncate(&name);
     all_become(run, vec![("a truncated answer", challenge)], "valid")?;
-    ensure!(run.dns()?.questions(&name).iter().any(|question| question.tcp), "valid, and no question over TCP");
+    ensure!(
+        run.dns()?.questions(&name).iter().any(|question| question.tcp),
+        "valid, and no question over TCP"
+    );
     Ok(())
 }

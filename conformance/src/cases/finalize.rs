@@ -19,10 +19,19 @@ pub(super) const CASES: &[Case] = &[
     must!(c8555_7_4_06, "The request's names are exactly the order's."),
     must!(c8555_7_4_07, "A name may stand in the CN, in the SAN, or in both."),
     should!(c8555_7_4_08, "After badCSR the order stays ready for a better request."),
-    must!(c8555_7_4_09, "finalize before ready or after valid is 403 orderNotReady."),
+    must!(
+        c8555_7_4_09,
+        "finalize before ready or after valid is 403 orderNotReady."
+    ),
     must_read!(c8555_7_4_10, "finalize gives the order, which becomes valid."),
-    must_read!(c8555_7_4_11, "Extensions that nobody ordered do not reach the certificate."),
-    must!(c8555_7_4_03, "The certificate has no other names and dates than ordered."),
+    must_read!(
+        c8555_7_4_11,
+        "Extensions that nobody ordered do not reach the certificate."
+    ),
+    must!(
+        c8555_7_4_03,
+        "The certificate has no other names and dates than ordered."
+    ),
     must!(c8555_11_1_01, "An account key is no certificate key."),
     must!(c5280_7_2_01, "DNS names are compared without case."),
     must_read!(c2986_4_1_01, "The version is 0."),
@@ -47,9 +56,15 @@ fn refuse(run: &Run, account: &Account, order: &Order, csr: &[u8], what: &str) -
     let answer = run.finalize(account, order, csr)?;
     refused(&answer, "", what)?;
     let kind = answer.problem();
-    run.expect(["badCSR", "badPublicKey"].contains(&kind.as_str()), || format!("{what} is {kind} instead of badCSR"));
+    run.expect(["badCSR", "badPublicKey"].contains(&kind.as_str()), || {
+        format!("{what} is {kind} instead of badCSR")
+    });
     let later = run.look(account, order)?;
-    ensure!(later.status() == "ready", "after {what} the order is {}", later.status());
+    ensure!(
+        later.status() == "ready",
+        "after {what} the order is {}",
+        later.status()
+    );
     Ok(())
 }
 
@@ -62,13 +77,20 @@ fn c8555_7_4_05(run: &Run) -> Judgement {
         ("PEM", json!({"csr": pem})),
         ("no csr", json!({})),
         ("a csr that is a number", json!({"csr": 7})),
-        ("octets behind the request", json!({"csr": base64::url([der.as_slice(), &[0, 0]].concat())})),
+        (
+            "octets behind the request",
+            json!({"csr": base64::url([der.as_slice(), &[0, 0]].concat())}),
+        ),
     ];
     if standard.contains(['+', '/', '=']) {
         forms.push(("standard base64", json!({"csr": standard})));
     }
     for (what, payload) in forms {
-        refused(&run.post(account, order.finalize(), &payload)?, "malformed|badCSR", what)?;
+        refused(
+            &run.post(account, order.finalize(), &payload)?,
+            "malformed|badCSR",
+            what,
+        )?;
     }
     let later = run.look(account, &order)?;
     ensure!(later.status() == "ready", "after that the order is {}", later.status());
@@ -103,7 +125,11 @@ fn c8555_7_4_07(run: &Run) -> Judgement {
     let shuffled = [second.to_ascii_uppercase(), first.clone()];
     let requests = [
         ("CN and SAN", names.to_vec(), Csr::of(&shuffled).common_name(first)),
-        ("one in the CN, the other in the SAN", names.to_vec(), Csr::of(std::slice::from_ref(second)).common_name(first)),
+        (
+            "one in the CN, the other in the SAN",
+            names.to_vec(),
+            Csr::of(std::slice::from_ref(second)).common_name(first),
+        ),
         ("SAN alone", names.to_vec(), Csr::of(&shuffled)),
         ("CN alone", vec![only.clone()], Csr::default().common_name(&only)),
     ];
@@ -111,13 +137,19 @@ fn c8555_7_4_07(run: &Run) -> Judgement {
         let order = run.ready_order(account, &names)?;
         let key = Key::p256();
         let der = csr.sign(&key);
-        let issued = run.finish(account, &order, &der, key, &names).map_err(|finding| match finding {
-            Finding::Fail(why) | Finding::Blocked(why) => Finding::Fail(format!("{what}: {why}")),
-            other => other,
-        })?;
+        let issued = run
+            .finish(account, &order, &der, key, &names)
+            .map_err(|finding| match finding {
+                Finding::Fail(why) | Finding::Blocked(why) => Finding::Fail(format!("{what}: {why}")),
+                other => other,
+            })?;
         let mut wanted = names.clone();
         wanted.sort();
-        ensure!(issued.leaf().dns_names() == wanted, "{what}: the names are {:?}", issued.leaf().dns_names());
+        ensure!(
+            issued.leaf().dns_names() == wanted,
+            "{what}: the names are {:?}",
+            issued.leaf().dns_names()
+        );
     }
     Ok(())
 }
@@ -136,7 +168,11 @@ fn c8555_7_4_08(run: &Run) -> Judgement {
         refused(&answer, "badCSR", what)?;
         ensure!(answer.json()?["detail"].is_string(), "{what}: badCSR without a reason");
         let later = run.look(account, &order)?;
-        ensure!(later.status() == "ready", "after {what} the order is {}", later.status());
+        ensure!(
+            later.status() == "ready",
+            "after {what} the order is {}",
+            later.status()
+        );
     }
     let csr = Csr::of(&names).sign(&key);
     run.finish(account, &order, &csr, key, &names).or_fail()?;
@@ -150,13 +186,19 @@ fn c8555_7_4_09(run: &Run) -> Judgement {
     let csr = Csr::of(&[name]).sign(&Key::p256());
     let issued = run.certificate()?;
     let again = Csr::of(&issued.names).sign(&Key::p256());
-    for (what, order, csr) in [("a pending order", &pending, csr), ("a valid order", &issued.order, again)] {
+    for (what, order, csr) in [
+        ("a pending order", &pending, csr),
+        ("a valid order", &issued.order, again),
+    ] {
         let answer = run.finalize(account, order, &csr)?;
         refused(&answer, "orderNotReady", &format!("finalize on {what}"))?;
         ensure!(answer.status == 403, "finalize on {what}: {}", answer.summary());
     }
     let later = run.look(account, &issued.order)?;
-    ensure!(later.object["certificate"] == issued.url.as_str(), "the valid order's certificate changed");
+    ensure!(
+        later.object["certificate"] == issued.url.as_str(),
+        "the valid order's certificate changed"
+    );
     Ok(())
 }
 
@@ -167,10 +209,17 @@ fn c8555_7_4_10(run: &Run) -> Judgement {
     let answer = run.finalize(account, &order, &Csr::of(&names).sign(&key))?;
     ensure!(answer.status == 200, "finalize: {}", answer.summary());
     let object = answer.json()?;
-    ensure!(["processing", "valid"].iter().any(|status| object["status"] == *status), "finalize gives {object}");
+    ensure!(
+        ["processing", "valid"].iter().any(|status| object["status"] == *status),
+        "finalize gives {object}"
+    );
     ensure!(object["identifiers"] == identifiers(&names), "finalize gives {object}");
     let order = run.until(account, &order, &["valid"]).or_fail()?;
-    ensure!(order.object["certificate"].is_string(), "the valid order is {}", order.object);
+    ensure!(
+        order.object["certificate"].is_string(),
+        "the valid order is {}",
+        order.object
+    );
     Ok(())
 }
 
@@ -209,17 +258,29 @@ fn c8555_7_4_03(run: &Run) -> Judgement {
     let issued = run.issue(run.account()?, &names).or_fail()?;
     let mut wanted = names.to_vec();
     wanted.sort();
-    ensure!(issued.leaf().dns_names() == wanted, "the names are {:?}", issued.leaf().dns_names());
+    ensure!(
+        issued.leaf().dns_names() == wanted,
+        "the names are {:?}",
+        issued.leaf().dns_names()
+    );
     let now = jiff::Timestamp::now();
     let soon = |hours: i64| (now + Duration::from_secs(3600 * hours as u64)).to_string();
-    let seconds = |text: String| text.split('.').next().map(|front| format!("{}Z", front.trim_end_matches('Z'))).unwrap_or_default();
+    let seconds = |text: String| {
+        text.split('.')
+            .next()
+            .map(|front| format!("{}Z", front.trim_end_matches('Z')))
+            .unwrap_or_default()
+    };
     let (from, to) = (seconds(soon(0)), seconds(soon(24)));
     let payload = json!({"identifiers": identifiers(&names), "notBefore": from, "notAfter": to});
     let answer = run.try_order(run.account()?, &payload)?;
     if answer.status != 201 {
         return Ok(());
     }
-    let order = Order { url: answer.header("location").unwrap_or_default().to_owned(), object: answer.json()? };
+    let order = Order {
+        url: answer.header("location").unwrap_or_default().to_owned(),
+        object: answer.json()?,
+    };
     for authorization in order.authorizations() {
         run.fulfil(run.account()?, &authorization)?;
     }
@@ -228,7 +289,12 @@ fn c8555_7_4_03(run: &Run) -> Judgement {
     let issued = run.finish(run.account()?, &order, &csr, key, &names)?;
     let shown = |time: jiff::Timestamp| seconds(time.to_string());
     let dates = (shown(issued.leaf().not_before), shown(issued.leaf().not_after));
-    ensure!(dates == (from.clone(), to.clone()), "ordered for {from} to {to}, issued for {} to {}", dates.0, dates.1);
+    ensure!(
+        dates == (from.clone(), to.clone()),
+        "ordered for {from} to {to}, issued for {} to {}",
+        dates.0,
+        dates.1
+    );
     Ok(())
 }
 
@@ -236,7 +302,13 @@ fn c8555_11_1_01(run: &Run) -> Judgement {
     let (account, order, name) = ready(run, "reuse")?;
     let csr = Csr::of(&[name]);
     refuse(run, account, &order, &csr.sign(&account.key), "the account's own key")?;
-    refuse(run, account, &order, &csr.sign(&run.other_account()?.key), "another account's key")
+    refuse(
+        run,
+        account,
+        &order,
+        &csr.sign(&run.other_account()?.key),
+        "another account's key",
+    )
 }
 
 fn c5280_7_2_01(run: &Run) -> Judgement {
@@ -249,7 +321,10 @@ fn c5280_7_2_01(run: &Run) -> Judgement {
 
 fn c2986_4_1_01(run: &Run) -> Judgement {
     let (account, order, name) = ready(run, "version")?;
-    let csr = Csr { version: 1, ..Csr::of(&[name]) };
+    let csr = Csr {
+        version: 1,
+        ..Csr::of(&[name])
+    };
     refuse(run, account, &order, &csr.sign(&Key::p256()), "version 1")
 }
 
@@ -259,10 +334,15 @@ fn c2986_4_1_02(run: &Run) -> Judgement {
     let key = Key::p256();
     let password = "secret-challenge";
     let mut csr = Csr::of(&names);
-    csr.attributes.push(attribute("1.2.840.113549.1.9.7", &der::tlv(der::UTF8_STRING, password)));
+    csr.attributes
+        .push(attribute("1.2.840.113549.1.9.7", &der::tlv(der::UTF8_STRING, password)));
     let der = csr.sign(&key);
     let issued = run.finish(account, &order, &der, key, &names).or_fail()?;
-    let copied = issued.leaf().der.windows(password.len()).any(|window| window == password.as_bytes());
+    let copied = issued
+        .leaf()
+        .der
+        .windows(password.len())
+        .any(|window| window == password.as_bytes());
     ensure!(!copied, "the challengePassword is in the certificate");
     Ok(())
 }
@@ -275,17 +355,32 @@ fn c2986_4_1_03(run: &Run) -> Judgement {
     twice.extensions.push(san.clone());
     refuse(run, account, &order, &twice.sign(&Key::p256()), "two SAN extensions")?;
     let mut twice = Csr::of(&[name]);
-    twice.attributes.push(attribute(crate::request::EXTENSION_REQUEST, &der::sequence(&[san])));
-    refuse(run, account, &order, &twice.sign(&Key::p256()), "two extensionRequest attributes")
+    twice
+        .attributes
+        .push(attribute(crate::request::EXTENSION_REQUEST, &der::sequence(&[san])));
+    refuse(
+        run,
+        account,
+        &order,
+        &twice.sign(&Key::p256()),
+        "two extensionRequest attributes",
+    )
 }
 
 fn c2986_4_1_04(run: &Run) -> Judgement {
     let (account, order, name) = ready(run, "types")?;
     let other_name = der::tlv(
         der::constructed(0),
-        [der::oid("1.3.6.1.4.1.311.20.2.3"), der::tlv(der::constructed(0), der::tlv(der::UTF8_STRING, "a@b"))].concat(),
+        [
+            der::oid("1.3.6.1.4.1.311.20.2.3"),
+            der::tlv(der::constructed(0), der::tlv(der::UTF8_STRING, "a@b")),
+        ]
+        .concat(),
     );
-    let directory = der::tlv(der::constructed(4), crate::request::name(&[("2.5.4.3".into(), "x".into())]));
+    let directory = der::tlv(
+        der::constructed(4),
+        crate::request::name(&[("2.5.4.3".into(), "x".into())]),
+    );
     for (what, extra) in [
         ("an rfc822Name", der::tlv(der::context(1), format!("admin@{name}"))),
         ("a URI", der::tlv(der::context(6), format!("https://{name}/"))),
@@ -305,7 +400,10 @@ fn c2986_4_1_05(run: &Run) -> Judgement {
     let names = [name];
     let key = Key::p256();
     let marker = "Unvalidated Organization";
-    let csr = Csr::of(&names).subject("2.5.4.10", marker).subject("2.5.4.6", "XX").sign(&key);
+    let csr = Csr::of(&names)
+        .subject("2.5.4.10", marker)
+        .subject("2.5.4.6", "XX")
+        .sign(&key);
     let answer = run.finalize(account, &order, &csr)?;
     if !answer.is_success() {
         return refused(&answer, "badCSR", "subject attributes");
@@ -327,7 +425,10 @@ fn c2986_4_2_01(run: &Run) -> Judgement {
         *last ^= 1;
     }
     refuse(run, account, &order, &flipped, "a flipped bit in the signature")?;
-    let foreign = Csr { spki: Some(Key::p256().spki()), ..csr };
+    let foreign = Csr {
+        spki: Some(Key::p256().spki()),
+        ..csr
+    };
     refuse(run, account, &order, &foreign.sign(&key), "a signature by another key")
 }
 

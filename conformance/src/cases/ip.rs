@@ -35,7 +35,10 @@ fn order(run: &Run) -> Judgement<Order> {
     let account = run.account()?;
     let answer = run.try_order(account, &payload(&run.options.address.to_string()))?;
     match (answer.status, answer.header("location")) {
-        (201, Some(url)) => Ok(Order { url: url.to_owned(), object: answer.json()? }),
+        (201, Some(url)) => Ok(Order {
+            url: url.to_owned(),
+            object: answer.json()?,
+        }),
         _ => Err(Finding::NotOffered(format!("addresses: {}", answer.summary()))),
     }
 }
@@ -64,15 +67,32 @@ fn c8738_3_01(run: &Run) -> Judgement {
     let (_, object, _) = pending(run)?;
     let identifier = &object["identifier"];
     ensure!(identifier["type"] == "ip", "the authorization is for {identifier}");
-    ensure!(identifier["value"] == run.options.address.to_string(), "the authorization is for {identifier}");
+    ensure!(
+        identifier["value"] == run.options.address.to_string(),
+        "the authorization is for {identifier}"
+    );
     Ok(())
 }
 
 fn c8738_3_02(run: &Run) -> Judgement {
     order(run)?;
     for wrong in [
-        "127.1", "0177.0.0.1", "01.2.3.4", "0x7f.0.0.1", "2130706433", "1.2.3", "1.2.3.4.5", "256.1.1.1", " 127.0.0.1",
-        "2001:DB8::1", "2001:0db8::1", "2001:db8:0:0:0:0:0:1", "[2001:db8::1]", "fe80::1%eth0", "2001:db8::0:1", "127.0.0.1/32",
+        "127.1",
+        "0177.0.0.1",
+        "01.2.3.4",
+        "0x7f.0.0.1",
+        "2130706433",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        " 127.0.0.1",
+        "2001:DB8::1",
+        "2001:0db8::1",
+        "2001:db8:0:0:0:0:0:1",
+        "[2001:db8::1]",
+        "fe80::1%eth0",
+        "2001:db8::0:1",
+        "127.0.0.1/32",
     ] {
         refused(&run.try_order(run.account()?, &payload(wrong))?, "", wrong)?;
     }
@@ -89,13 +109,23 @@ fn c8738_3_03(run: &Run) -> Judgement {
     let text = run.options.address.to_string();
     let key = Key::p256();
     for (what, csr) in [
-        ("the address as dNSName", Csr { names: vec![dns_name(&text)], ..Csr::default() }),
+        (
+            "the address as dNSName",
+            Csr {
+                names: vec![dns_name(&text)],
+                ..Csr::default()
+            },
+        ),
         ("the address in the CN alone", Csr::default().common_name(&text)),
     ] {
         refused(&run.finalize(account, &order, &csr.sign(&key))?, "", what)?;
     }
     let octets = address(run.options.address);
-    let csr = Csr { names: vec![ip_address(&octets)], ..Csr::default() }.sign(&key);
+    let csr = Csr {
+        names: vec![ip_address(&octets)],
+        ..Csr::default()
+    }
+    .sign(&key);
     let issued = run.finish(account, &order, &csr, key, &[text]).or_fail()?;
     let names = issued.leaf().names().map_err(Finding::Fail)?;
     ensure!(names == [(der::context(7), octets)], "the SAN is {names:02x?}");
@@ -113,7 +143,10 @@ fn attempt_http(run: &Run) -> Judgement<Challenge> {
 
 fn c8738_4_01(run: &Run) -> Judgement {
     let challenge = attempt_http(run)?;
-    ensure!(!run.http01()?.queries(&challenge_path(&challenge.token)).is_empty(), "no query came to the address");
+    ensure!(
+        !run.http01()?.queries(&challenge_path(&challenge.token)).is_empty(),
+        "no query came to the address"
+    );
     if let Ok(dns) = run.dns() {
         let asked = dns.questions(&run.options.address.to_string());
         ensure!(asked.is_empty(), "the address was looked up: {asked:?}");
@@ -129,7 +162,11 @@ fn c8738_5_01(run: &Run) -> Judgement {
     };
     for query in run.http01()?.queries(&challenge_path(&challenge.token)) {
         let rest = query.host.strip_prefix(&host);
-        ensure!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')), "the Host is {:?}", query.host);
+        ensure!(
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')),
+            "the Host is {:?}",
+            query.host
+        );
     }
     Ok(())
 }
@@ -144,7 +181,13 @@ fn reverse(address: IpAddr) -> String {
         IpAddr::V6(address) => {
             let octets = address.octets();
             let nibbles = octets.iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
-            format!("{}.ip6.arpa", nibbles.map(|nibble| format!("{nibble:x}")).collect::<Vec<_>>().join("."))
+            format!(
+                "{}.ip6.arpa",
+                nibbles
+                    .map(|nibble| format!("{nibble:x}"))
+                    .collect::<Vec<_>>()
+                    .join(".")
+            )
         }
     }
 }
@@ -182,8 +225,16 @@ fn c8738_6_02(run: &Run) -> Judgement {
 
 fn c8738_7_01(run: &Run) -> Judgement {
     let (_, object, _) = pending(run)?;
-    let kinds: Vec<&str> = object["challenges"].as_array().into_iter().flatten().filter_map(|one| one["type"].as_str()).collect();
-    ensure!(!kinds.iter().any(|kind| kind.starts_with("dns-")), "{kinds:?} are offered");
+    let kinds: Vec<&str> = object["challenges"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["type"].as_str())
+        .collect();
+    ensure!(
+        !kinds.iter().any(|kind| kind.starts_with("dns-")),
+        "{kinds:?} are offered"
+    );
     Ok(())
 }
 

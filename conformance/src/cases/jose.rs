@@ -38,7 +38,12 @@ pub(super) const CASES: &[Case] = &[
     must_read!(c8037_3_1_02, "Ed25519 signatures are 64 octets and not malleable."),
 ];
 
-/// Refuses this body, or takes it as a newOrder.
+/// Ways to put one fault into something sound.
+type SpoilText = fn(&str) -> String;
+type SpoilSignature = fn(Vec<u8>) -> Vec<u8>;
+type SpoilJwk = Box<dyn Fn(&mut Value)>;
+
+/// Sends a newOrder made from a sound draft.
 fn post_order(run: &Run, account: &Account, make: impl FnOnce(Draft) -> Signed) -> Judgement<crate::http::Answer> {
     let (url, draft) = new_order(run, account)?;
     run.post_signed(&url, &make(draft))
@@ -60,7 +65,10 @@ fn c7515_2_01(run: &Run) -> Judgement {
                 match part {
                     "protected" => Signed::over(spoil(&sound.protected), sound.payload, sign),
                     "payload" => Signed::over(sound.protected, spoil(&sound.payload), sign),
-                    _ => Signed { signature: spoil(&sound.signature), ..sound },
+                    _ => Signed {
+                        signature: spoil(&sound.signature),
+                        ..sound
+                    },
                 }
             })?;
             refused(&answer, "", &format!("{wrong:?} in {part}"))?;
@@ -71,7 +79,11 @@ fn c7515_2_01(run: &Run) -> Judgement {
 
 fn c7515_4_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    for (name, wrong) in [("alg", "none"), ("url", "https://elsewhere.example/"), ("nonce", "AAAA")] {
+    for (name, wrong) in [
+        ("alg", "none"),
+        ("url", "https://elsewhere.example/"),
+        ("nonce", "AAAA"),
+    ] {
         let right_last = post_order(run, &account, |draft| {
             let text = header_text(&draft).replacen('{', &format!("{{\"{name}\":\"{wrong}\","), 1);
             draft.sign_text(&text, &account.key)
@@ -92,7 +104,11 @@ fn c7515_4_01(run: &Run) -> Judgement {
 fn c7515_4_02(run: &Run) -> Judgement {
     let account = run.account()?;
     let answer = post_order(run, account, |draft| {
-        draft.with("x-foo", json!({"y": [1]})).with("typ", "JOSE").with("cty", "json").sign(&account.key)
+        draft
+            .with("x-foo", json!({"y": [1]}))
+            .with("typ", "JOSE")
+            .with("cty", "json")
+            .sign(&account.key)
     })?;
     ensure!(answer.status == 201, "unknown header parameters: {}", answer.summary());
     Ok(())
@@ -103,7 +119,10 @@ fn c7515_4_1_2_01(run: &Run) -> Judgement {
     let stranger = Key::p256();
     let http01 = run.http01()?;
     let path = format!("/jku-{}", run.name("x"));
-    http01.script(&path, [Reply::Body(200, json!({"keys": [stranger.jwk()]}).to_string().into())]);
+    http01.script(
+        &path,
+        [Reply::Body(200, json!({"keys": [stranger.jwk()]}).to_string().into())],
+    );
     let url = format!("http://{}{path}", http01.address);
     for name in ["jku", "x5u"] {
         let answer = post_order(run, account, |draft| draft.with(name, url.as_str()).sign(&stranger))?;
@@ -121,10 +140,15 @@ fn c7515_4_1_2_01(run: &Run) -> Judgement {
 fn c7515_4_1_11_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let with = post_order(run, &account, |draft| {
-        draft.with("crit", json!(["x-foo"])).with("x-foo", true).sign(&account.key)
+        draft
+            .with("crit", json!(["x-foo"]))
+            .with("x-foo", true)
+            .sign(&account.key)
     })?;
     refused(&with, "", "crit with a member that nobody knows")?;
-    let without = post_order(run, &account, |draft| draft.with("crit", json!(["x-foo"])).sign(&account.key))?;
+    let without = post_order(run, &account, |draft| {
+        draft.with("crit", json!(["x-foo"])).sign(&account.key)
+    })?;
     refused(&without, "", "crit with a member that is not there")?;
     no_orders(run, &account)
 }
@@ -132,7 +156,9 @@ fn c7515_4_1_11_01(run: &Run) -> Judgement {
 fn c7515_4_1_11_02(run: &Run) -> Judgement {
     let account = run.account()?;
     for crit in [json!([]), json!(["alg"]), json!(["x", "x"]), json!("x"), json!([1])] {
-        let answer = post_order(run, account, |draft| draft.with("crit", crit.clone()).sign(&account.key))?;
+        let answer = post_order(run, account, |draft| {
+            draft.with("crit", crit.clone()).sign(&account.key)
+        })?;
         run.expect(answer.is_refusal(), || format!("crit {crit} is accepted"));
     }
     Ok(())
@@ -141,11 +167,19 @@ fn c7515_4_1_11_02(run: &Run) -> Judgement {
 fn c7515_5_2_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let answer = post_order(run, account, |draft| {
-        let mut members: Vec<String> = draft.header.iter().map(|(name, value)| format!("  \"{name}\" :\t{value}")).collect();
+        let mut members: Vec<String> = draft
+            .header
+            .iter()
+            .map(|(name, value)| format!("  \"{name}\" :\t{value}"))
+            .collect();
         members.reverse();
         draft.sign_text(&format!("{{\n{}\n}}\n", members.join(" ,\n")), &account.key)
     })?;
-    ensure!(answer.status == 201, "a header with unusual spacing: {}", answer.summary());
+    ensure!(
+        answer.status == 201,
+        "a header with unusual spacing: {}",
+        answer.summary()
+    );
     Ok(())
 }
 
@@ -161,7 +195,7 @@ fn c7515_7_2_2_01(run: &Run) -> Judgement {
 
 fn c7515_10_12_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    let spoilt: [(&str, fn(&str) -> String); 4] = [
+    let spoilt: [(&str, SpoilText); 4] = [
         ("characters behind", |text| format!("{text}ABCD")),
         ("a second value behind", |text| format!("{text}{{}}")),
         ("a comment", |text| text.replacen('{', "{/* */", 1)),
@@ -171,7 +205,9 @@ fn c7515_10_12_01(run: &Run) -> Judgement {
         let (url, draft) = new_order(run, &account)?;
         let body = draft.sign(&account.key).json().to_string();
         refused(&run.post_body(&url, spoil(&body))?, "", &format!("{what} in the body"))?;
-        let answer = post_order(run, &account, |draft| draft.sign_text(&spoil(&header_text(&draft)), &account.key))?;
+        let answer = post_order(run, &account, |draft| {
+            draft.sign_text(&spoil(&header_text(&draft)), &account.key)
+        })?;
         refused(&answer, "", &format!("{what} in the header"))?;
         let answer = post_order(run, &account, |mut draft| {
             draft.payload = spoil(&String::from_utf8_lossy(&draft.payload)).into_bytes();
@@ -180,7 +216,9 @@ fn c7515_10_12_01(run: &Run) -> Judgement {
         refused(&answer, "", &format!("{what} in the payload"))?;
     }
     let answer = post_order(run, &account, |mut draft| {
-        draft.payload = String::from_utf8_lossy(&draft.payload).replacen('{', "{\"x\":NaN,", 1).into_bytes();
+        draft.payload = String::from_utf8_lossy(&draft.payload)
+            .replacen('{', "{\"x\":NaN,", 1)
+            .into_bytes();
         draft.sign(&account.key)
     })?;
     refused(&answer, "", "NaN in the payload")?;
@@ -247,7 +285,10 @@ fn c7518_3_3_01(run: &Run) -> Judgement {
     let key = Key::p256();
     let mut short = odd_modulus::<256>();
     short[0] = 0x7f;
-    for (what, modulus) in [("1024 bits", odd_modulus::<128>().to_vec()), ("2047 bits", short.to_vec())] {
+    for (what, modulus) in [
+        ("1024 bits", odd_modulus::<128>().to_vec()),
+        ("2047 bits", short.to_vec()),
+    ] {
         let answer = account_with_jwk(run, &key, "RS256", rsa_jwk(&modulus, "AQAB"))?;
         refused(&answer, "badPublicKey|badSignatureAlgorithm", &format!("RSA of {what}"))?;
     }
@@ -259,8 +300,10 @@ const SIGNATURES: usize = 4000;
 
 fn c7518_3_4_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    let spoil: [(&str, fn(Vec<u8>) -> Vec<u8>); 4] = [
-        ("DER", |signature| der::sequence(&[der::unsigned(&signature[..32]), der::unsigned(&signature[32..])])),
+    let spoil: [(&str, SpoilSignature); 4] = [
+        ("DER", |signature| {
+            der::sequence(&[der::unsigned(&signature[..32]), der::unsigned(&signature[32..])])
+        }),
         ("63 octets", |signature| signature[..63].to_vec()),
         ("65 octets", |signature| [signature, vec![0]].concat()),
         ("zeros", |_| vec![0; 64]),
@@ -276,17 +319,22 @@ fn c7518_3_4_01(run: &Run) -> Judgement {
     refused(&answer, "", "ES256 with a P-384 key")?;
     no_orders(run, &account)?;
     let (url, draft) = new_order(run, &account)?;
-    let Some(zero) = (0..SIGNATURES).map(|_| draft.sign(&account.key)).find(|signed| {
-        base64::from_url(&signed.signature).is_some_and(|octets| octets[0] == 0 || octets[32] == 0)
-    }) else {
+    let Some(zero) = (0..SIGNATURES)
+        .map(|_| draft.sign(&account.key))
+        .find(|signed| base64::from_url(&signed.signature).is_some_and(|octets| octets[0] == 0 || octets[32] == 0))
+    else {
         return Err(Finding::Blocked("no signature with a leading zero came about".into()));
     };
     let answer = run.post_signed(&url, &zero)?;
-    ensure!(answer.status == 201, "a signature with a leading zero: {}", answer.summary());
+    ensure!(
+        answer.status == 201,
+        "a signature with a leading zero: {}",
+        answer.summary()
+    );
     let shortened = post_order(run, &account, |draft| {
-        let signed = (0..SIGNATURES).map(|_| draft.sign(&account.key)).find(|signed| {
-            base64::from_url(&signed.signature).is_some_and(|octets| octets[0] == 0)
-        });
+        let signed = (0..SIGNATURES)
+            .map(|_| draft.sign(&account.key))
+            .find(|signed| base64::from_url(&signed.signature).is_some_and(|octets| octets[0] == 0));
         let mut signed = signed.unwrap_or_else(|| draft.sign(&account.key));
         let octets = base64::from_url(&signed.signature).unwrap_or_default();
         signed.signature = base64::url(&octets[1..]);
@@ -299,19 +347,52 @@ fn c7518_6_2_01(run: &Run) -> Judgement {
     let key = Key::p256();
     let coordinate = |name: &str| base64::from_url(key.jwk()[name].as_str().unwrap_or_default()).unwrap_or_default();
     let x = coordinate("x");
-    let cases: [(&str, Box<dyn Fn(&mut Value)>); 7] = [
-        ("a shortened x", Box::new({ let x = x.clone(); move |jwk| jwk["x"] = base64::url(&x[1..]).into() })),
-        ("x with a zero in front", Box::new({ let x = x.clone(); move |jwk| jwk["x"] = base64::url([vec![0], x.clone()].concat()).into() })),
-        ("a point off the curve", Box::new(|jwk| jwk["y"] = base64::url([1; 32]).into())),
-        ("the point at infinity", Box::new(|jwk| { jwk["x"] = base64::url([0; 32]).into(); jwk["y"] = jwk["x"].clone(); })),
+    let cases: [(&str, SpoilJwk); 7] = [
+        (
+            "a shortened x",
+            Box::new({
+                let x = x.clone();
+                move |jwk| jwk["x"] = base64::url(&x[1..]).into()
+            }),
+        ),
+        (
+            "x with a zero in front",
+            Box::new({
+                let x = x.clone();
+                move |jwk| jwk["x"] = base64::url([vec![0], x.clone()].concat()).into()
+            }),
+        ),
+        (
+            "a point off the curve",
+            Box::new(|jwk| jwk["y"] = base64::url([1; 32]).into()),
+        ),
+        (
+            "the point at infinity",
+            Box::new(|jwk| {
+                jwk["x"] = base64::url([0; 32]).into();
+                jwk["y"] = jwk["x"].clone();
+            }),
+        ),
         ("crv p-256", Box::new(|jwk| jwk["crv"] = "p-256".into())),
-        ("no y", Box::new(|jwk| { jwk.as_object_mut().map(|jwk| jwk.remove("y")); })),
-        ("crv P-384 over P-256 coordinates", Box::new(|jwk| jwk["crv"] = "P-384".into())),
+        (
+            "no y",
+            Box::new(|jwk| {
+                jwk.as_object_mut().map(|jwk| jwk.remove("y"));
+            }),
+        ),
+        (
+            "crv P-384 over P-256 coordinates",
+            Box::new(|jwk| jwk["crv"] = "P-384".into()),
+        ),
     ];
     for (what, change) in cases {
         let mut jwk = key.jwk();
         change(&mut jwk);
-        refused(&account_with_jwk(run, &key, "ES256", jwk)?, "badPublicKey|malformed", what)?;
+        refused(
+            &account_with_jwk(run, &key, "ES256", jwk)?,
+            "badPublicKey|malformed",
+            what,
+        )?;
     }
     Ok(())
 }
@@ -344,13 +425,20 @@ fn c7518_6_3_01(run: &Run) -> Judgement {
     let began = Instant::now();
     let answer = account_with_jwk(run, &key, "RS256", rsa_jwk(&odd_modulus::<8192>(), "AQAB"))?;
     ensure!(answer.is_refusal(), "a key of 65,536 bits: {}", answer.summary());
-    ensure!(began.elapsed() < ANSWER_MAX, "a key of 65,536 bits took {:?}", began.elapsed());
+    ensure!(
+        began.elapsed() < ANSWER_MAX,
+        "a key of 65,536 bits took {:?}",
+        began.elapsed()
+    );
     Ok(())
 }
 
 fn c7638_3_01(run: &Run) -> Judgement {
     let vector = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-    ensure!(thumbprint(&vector) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "the suite's own thumbprint is off");
+    ensure!(
+        thumbprint(&vector) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+        "the suite's own thumbprint is off"
+    );
     for key in [Key::p256(), Key::rsa(), Key::ed25519()] {
         let alg = key.alg();
         let answer = register(run, &key, |jwk| {
@@ -363,11 +451,18 @@ fn c7638_3_01(run: &Run) -> Judgement {
             continue;
         }
         let url = answer.header("location").unwrap_or_default().to_owned();
-        let account = Account { key: key.into(), url, object: answer.json()? };
+        let account = Account {
+            key: key.into(),
+            url,
+            object: answer.json()?,
+        };
         let (_, challenge) = run.challenge_for(&account, &run.name("thumb"), "http-01")?;
         run.provide(&account, &challenge, "http-01")?;
         let object = run.attempt(&account, &challenge)?;
-        ensure!(object["status"] == "valid", "{alg}: the thumbprint of the required members made {object}");
+        ensure!(
+            object["status"] == "valid",
+            "{alg}: the thumbprint of the required members made {object}"
+        );
     }
     Ok(())
 }
@@ -375,13 +470,22 @@ fn c7638_3_01(run: &Run) -> Judgement {
 fn c7638_3_02(run: &Run) -> Judgement {
     let account = run.account()?;
     let answer = register(run, &account.key, |jwk| jwk["use"] = json!("sig"))?;
-    ensure!(answer.status == 200, "the same key with another member: {}", answer.summary());
-    ensure!(answer.header("location") == Some(&account.url), "the Location is {:?}", answer.header("location"));
+    ensure!(
+        answer.status == 200,
+        "the same key with another member: {}",
+        answer.summary()
+    );
+    ensure!(
+        answer.header("location") == Some(&account.url),
+        "the Location is {:?}",
+        answer.header("location")
+    );
     Ok(())
 }
 
 fn takes_ed25519(run: &Run) -> Judgement<Account> {
-    run.new_account(Key::ed25519()).map_err(|_| Finding::NotOffered("no Ed25519 accounts".into()))
+    run.new_account(Key::ed25519())
+        .map_err(|_| Finding::NotOffered("no Ed25519 accounts".into()))
 }
 
 fn c8037_2_01(run: &Run) -> Judgement {
@@ -407,8 +511,8 @@ fn c8037_3_1_01(run: &Run) -> Judgement {
 
 /// The order of the group, little-endian: adding it to S gives the malleable twin.
 const ORDER: [u8; 32] = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0x10,
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
 fn twin(mut signature: Vec<u8>) -> Vec<u8> {
@@ -423,7 +527,7 @@ fn twin(mut signature: Vec<u8>) -> Vec<u8> {
 
 fn c8037_3_1_02(run: &Run) -> Judgement {
     let account = takes_ed25519(run)?;
-    let spoil: [(&str, fn(Vec<u8>) -> Vec<u8>); 3] = [
+    let spoil: [(&str, SpoilSignature); 3] = [
         ("63 octets", |signature| signature[..63].to_vec()),
         ("65 octets", |signature| [signature, vec![0]].concat()),
         ("S not reduced", twin),
@@ -438,7 +542,10 @@ fn c8037_3_1_02(run: &Run) -> Judgement {
     let key = Key::ed25519();
     let mut small = [0; 32];
     small[0] = 1;
-    for (what, x) in [("a key of small order", small.to_vec()), ("a key of 31 octets", vec![7; 31])] {
+    for (what, x) in [
+        ("a key of small order", small.to_vec()),
+        ("a key of 31 octets", vec![7; 31]),
+    ] {
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": base64::url(x)});
         refused(&account_with_jwk(run, &key, "EdDSA", jwk)?, "", what)?;
     }

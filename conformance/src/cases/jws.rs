@@ -25,7 +25,10 @@ pub(super) const CASES: &[Case] = &[
     must!(c8555_6_2_11, "jwk is for newAccount, kid for the rest."),
     must!(c8555_6_2_12, "The key that is named is the key that verifies."),
     must_read!(c8555_6_2_13, "A kid that is no account here is refused."),
-    must!(c8555_6_2_14, "An unsupported alg is badSignatureAlgorithm with the list of good ones."),
+    must!(
+        c8555_6_2_14,
+        "An unsupported alg is badSignatureAlgorithm with the list of good ones."
+    ),
     must!(c8555_6_2_15, "A key that cannot be accepted is badPublicKey."),
     must!(c8555_6_2_16, "Another Content-Type is 415."),
 ];
@@ -43,7 +46,14 @@ pub(super) fn new_order(run: &Run, account: &Account) -> Judgement<(String, Draf
 
 fn c8555_6_2_01(run: &Run) -> Judgement {
     let url = run.url("newOrder")?;
-    for body in [order_payload(run), String::new(), "not json".into(), "[]".into(), "null".into(), "\"x\"".into()] {
+    for body in [
+        order_payload(run),
+        String::new(),
+        "not json".into(),
+        "[]".into(),
+        "null".into(),
+        "\"x\"".into(),
+    ] {
         refused(&run.post_body(&url, body.clone())?, "", &format!("the body {body:?}"))?;
     }
     Ok(())
@@ -76,7 +86,9 @@ fn c8555_6_2_03(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     type Shape = fn(&Signed) -> String;
     let shapes: [(&str, Shape); 4] = [
-        ("compact form", |s| format!("{}.{}.{}", s.protected, s.payload, s.signature)),
+        ("compact form", |s| {
+            format!("{}.{}.{}", s.protected, s.payload, s.signature)
+        }),
         ("general form", |s| {
             let one = json!({"protected": s.protected, "signature": s.signature});
             json!({"payload": s.payload, "signatures": [one]}).to_string()
@@ -108,7 +120,11 @@ fn c8555_6_2_04(run: &Run) -> Judgement {
     refused(&run.post_signed(&url, &signed)?, "", "an unencoded payload")?;
     let (url, draft) = new_order(run, &account)?;
     let signed = draft.with("b64", false).with("crit", json!(["b64"])).sign(&account.key);
-    refused(&run.post_signed(&url, &signed)?, "", "b64 false over an encoded payload")?;
+    refused(
+        &run.post_signed(&url, &signed)?,
+        "",
+        "b64 false over an encoded payload",
+    )?;
     let (url, draft) = new_order(run, &account)?;
     let mut body = draft.sign(&account.key).json();
     body.as_object_mut().map(|body| body.remove("payload"));
@@ -121,11 +137,19 @@ fn c8555_6_2_05(run: &Run) -> Judgement {
     let (url, draft) = new_order(run, &account)?;
     let mut body = draft.sign(&account.key).json();
     body["header"] = json!({"x-harmless": "yes"});
-    refused(&run.post_body(&url, body.to_string())?, "", "a harmless unprotected header")?;
+    refused(
+        &run.post_body(&url, body.to_string())?,
+        "",
+        "a harmless unprotected header",
+    )?;
     let (url, draft) = new_order(run, &account)?;
     let mut body = draft.without("nonce").sign(&account.key).json();
     body["header"] = json!({"nonce": run.nonce()?});
-    refused(&run.post_body(&url, body.to_string())?, "", "the nonce in an unprotected header")?;
+    refused(
+        &run.post_body(&url, body.to_string())?,
+        "",
+        "the nonce in an unprotected header",
+    )?;
     no_orders(run, &account)
 }
 
@@ -138,7 +162,9 @@ fn c8555_6_2_06(run: &Run) -> Judgement {
     }
     let key = Key::p256();
     let url = run.url("newAccount")?;
-    let draft = run.draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?.without("jwk");
+    let draft = run
+        .draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?
+        .without("jwk");
     refused(&run.post_signed(&url, &draft.sign(&key))?, "", "newAccount without jwk")?;
     no_orders(run, &account)
 }
@@ -160,8 +186,9 @@ fn c8555_6_2_07(run: &Run) -> Judgement {
             let draft = draft.with("alg", alg);
             let sound = draft.sign(&account.key);
             let key = aws_lc_rs::hmac::Key::new(hash, secret);
-            let signed =
-                Signed::over(sound.protected, sound.payload, |i| aws_lc_rs::hmac::sign(&key, i).as_ref().to_vec());
+            let signed = Signed::over(sound.protected, sound.payload, |i| {
+                aws_lc_rs::hmac::sign(&key, i).as_ref().to_vec()
+            });
             refused(&run.post_signed(&url, &signed)?, "", alg)?;
         }
     }
@@ -172,7 +199,11 @@ fn whole_flow(run: &Run, key: Key) -> Judgement {
     let account = run.new_account(key).or_fail()?;
     let name = run.name("flow");
     let issued = run.issue(&account, std::slice::from_ref(&name))?;
-    ensure!(issued.leaf().dns_names() == [name.as_str()], "the certificate is for {:?}", issued.leaf().dns_names());
+    ensure!(
+        issued.leaf().dns_names() == [name.as_str()],
+        "the certificate is for {:?}",
+        issued.leaf().dns_names()
+    );
     Ok(())
 }
 
@@ -197,12 +228,24 @@ fn c8555_6_2_11(run: &Run) -> Judgement {
     let url = run.url("newAccount")?;
     let payload = run.account_payload(&account.key)?.to_string();
     let draft = run.draft(account.signer(), &url, payload)?;
-    refused(&run.post_signed(&url, &draft.sign(&account.key))?, "", "newAccount with kid")?;
+    refused(
+        &run.post_signed(&url, &draft.sign(&account.key))?,
+        "",
+        "newAccount with kid",
+    )?;
     let by_key = Signer::Key(&account.key);
     for url in [run.url("newOrder")?, account.url.clone(), run.url("keyChange")?] {
-        let payload = if url == account.url { String::new() } else { order_payload(run) };
+        let payload = if url == account.url {
+            String::new()
+        } else {
+            order_payload(run)
+        };
         let draft = run.draft(by_key, &url, payload)?;
-        refused(&run.post_signed(&url, &draft.sign(&account.key))?, "", &format!("{url} with jwk"))?;
+        refused(
+            &run.post_signed(&url, &draft.sign(&account.key))?,
+            "",
+            &format!("{url} with jwk"),
+        )?;
     }
     no_orders(run, &account)
 }
@@ -211,11 +254,19 @@ fn c8555_6_2_12(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let stranger = Key::p256();
     let (url, draft) = new_order(run, &account)?;
-    refused(&run.post_signed(&url, &draft.sign(&stranger))?, "", "a kid signed by another key")?;
+    refused(
+        &run.post_signed(&url, &draft.sign(&stranger))?,
+        "",
+        "a kid signed by another key",
+    )?;
     let url = run.url("newAccount")?;
     let key = Key::p256();
     let draft = run.draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?;
-    refused(&run.post_signed(&url, &draft.sign(&stranger))?, "", "a jwk signed by another key")?;
+    refused(
+        &run.post_signed(&url, &draft.sign(&stranger))?,
+        "",
+        "a jwk signed by another key",
+    )?;
     no_orders(run, &account)
 }
 
@@ -223,9 +274,18 @@ fn c8555_6_2_13(run: &Run) -> Judgement {
     let account = run.account()?;
     let order = run.order(account, &[run.name("kid")])?;
     let (front, last) = account.url.rsplit_once('/').unwrap_or((&account.url, ""));
-    let unknown: String = base64::url(random::<64>()).replace(['-', '_'], "x").chars().take(last.len().max(1)).collect();
-    let digits: String = random::<12>().iter().map(|octet| char::from(b'1' + octet % 9)).collect();
-    let path = crate::http::Url::parse(&account.url).map(|url| url.path).unwrap_or_default();
+    let unknown: String = base64::url(random::<64>())
+        .replace(['-', '_'], "x")
+        .chars()
+        .take(last.len().max(1))
+        .collect();
+    let digits: String = random::<12>()
+        .iter()
+        .map(|octet| char::from(b'1' + octet % 9))
+        .collect();
+    let path = crate::http::Url::parse(&account.url)
+        .map(|url| url.path)
+        .unwrap_or_default();
     let wrong = [
         (format!("{front}/{unknown}"), "accountDoesNotExist"),
         (format!("{front}/{digits}"), "accountDoesNotExist"),
@@ -255,7 +315,10 @@ fn c8555_6_2_14(run: &Run) -> Judgement {
     refused(&answer, "badSignatureAlgorithm", "alg ES999")?;
     ensure!(answer.status == 400, "alg ES999 gives {}", answer.summary());
     let algorithms = crate::issue::strings(&answer.json()?["algorithms"]);
-    ensure!(algorithms.iter().any(|alg| alg == "ES256"), "algorithms are {algorithms:?}");
+    ensure!(
+        algorithms.iter().any(|alg| alg == "ES256"),
+        "algorithms are {algorithms:?}"
+    );
     for alg in &algorithms {
         let key = match alg.as_str() {
             "ES256" => Key::p256(),
@@ -264,7 +327,8 @@ fn c8555_6_2_14(run: &Run) -> Judgement {
             "RS256" => Key::rsa(),
             _ => continue,
         };
-        run.new_account(key).map_err(|finding| crate::case::Finding::Fail(format!("{alg} is listed: {finding:?}")))?;
+        run.new_account(key)
+            .map_err(|finding| crate::case::Finding::Fail(format!("{alg} is listed: {finding:?}")))?;
     }
     Ok(())
 }
@@ -273,7 +337,10 @@ fn c8555_6_2_14(run: &Run) -> Judgement {
 pub(super) fn account_with_jwk(run: &Run, key: &Key, alg: &str, jwk: Value) -> Judgement<Answer> {
     let url = run.url("newAccount")?;
     let payload = json!({"termsOfServiceAgreed": true}).to_string();
-    let draft = run.draft(Signer::Key(key), &url, payload)?.with("alg", alg).with("jwk", jwk);
+    let draft = run
+        .draft(Signer::Key(key), &url, payload)?
+        .with("alg", alg)
+        .with("jwk", jwk);
     run.post_signed(&url, &draft.sign(key))
 }
 
@@ -287,9 +354,17 @@ fn c8555_6_2_15(run: &Run) -> Judgement {
     let mut off_curve = key.jwk();
     off_curve["y"] = off_curve["x"].clone();
     let cases = [
-        ("RSA of 1024 bits", "RS256", json!({"kty": "RSA", "n": base64::url(modulus), "e": "AQAB"})),
+        (
+            "RSA of 1024 bits",
+            "RS256",
+            json!({"kty": "RSA", "n": base64::url(modulus), "e": "AQAB"}),
+        ),
         ("a point off the curve", "ES256", off_curve),
-        ("Ed448", "EdDSA", json!({"kty": "OKP", "crv": "Ed448", "x": base64::url(random::<57>())})),
+        (
+            "Ed448",
+            "EdDSA",
+            json!({"kty": "OKP", "crv": "Ed448", "x": base64::url(random::<57>())}),
+        ),
         ("an Ed25519 key with ES256", "ES256", Key::ed25519().jwk()),
         ("a P-384 key with ES256", "ES256", Key::p384().jwk()),
     ];

@@ -15,11 +15,23 @@ use crate::wire::{Draft, Signed, Signer, external_binding, external_binding_over
 pub(super) const CASES: &[Case] = &[
     must!(c8555_7_3_4_01, "externalAccountRequired tells the truth."),
     should!(c8555_7_3_4_02, "A missing binding is externalAccountRequired."),
-    must!(c8555_7_3_4_03, "A binding that is malformed or not by the MAC key is refused."),
-    must!(c8555_7_3_4_04, "The inner kid is known, nonce absent, url the outer one."),
+    must!(
+        c8555_7_3_4_03,
+        "A binding that is malformed or not by the MAC key is refused."
+    ),
+    must!(
+        c8555_7_3_4_04,
+        "The inner kid is known, nonce absent, url the outer one."
+    ),
     must!(c8555_7_3_4_05, "The inner payload is the account's key."),
-    must!(c8555_7_3_4_06, "A verified binding is shown unchanged, another not at all."),
-    must_read!(c8555_7_3_5_01, "After a key change the new key works and the old does not."),
+    must!(
+        c8555_7_3_4_06,
+        "A verified binding is shown unchanged, another not at all."
+    ),
+    must_read!(
+        c8555_7_3_5_01,
+        "After a key change the new key works and the old does not."
+    ),
     must!(c8555_7_3_5_02, "The inner JWS has jwk, url and no nonce, and verifies."),
     must!(c8555_7_3_5_03, "account and oldKey are the present ones."),
     must!(c8555_7_3_5_04, "A key that is in use is refused."),
@@ -36,7 +48,11 @@ fn register(run: &Run, key: &Key, binding: Option<Value>) -> Judgement<Answer> {
     if let Some(binding) = binding {
         payload["externalAccountBinding"] = binding;
     }
-    run.post_as(Signer::Key(key), &run.url("newAccount")?, payload.to_string().as_bytes())
+    run.post_as(
+        Signer::Key(key),
+        &run.url("newAccount")?,
+        payload.to_string().as_bytes(),
+    )
 }
 
 /// The operator's key, where there is one and the target uses it.
@@ -50,7 +66,11 @@ fn external_key(run: &Run) -> Judgement<(&str, &[u8])> {
 
 fn c8555_7_3_4_01(run: &Run) -> Judgement {
     let answer = register(run, &Key::p256(), None)?;
-    ensure!(answer.is_success() != is_required(run), "without a binding: {}", answer.summary());
+    ensure!(
+        answer.is_success() != is_required(run),
+        "without a binding: {}",
+        answer.summary()
+    );
     Ok(())
 }
 
@@ -58,7 +78,11 @@ fn c8555_7_3_4_02(run: &Run) -> Judgement {
     if !is_required(run) {
         return Err(Finding::NotOffered("external accounts are not required".into()));
     }
-    refused(&register(run, &Key::p256(), None)?, "externalAccountRequired", "no binding")
+    refused(
+        &register(run, &Key::p256(), None)?,
+        "externalAccountRequired",
+        "no binding",
+    )
 }
 
 fn c8555_7_3_4_03(run: &Run) -> Judgement {
@@ -67,13 +91,18 @@ fn c8555_7_3_4_03(run: &Run) -> Judgement {
     let key = Key::p256();
     let jwk = key.jwk();
     let header = |alg: &str| json!({"alg": alg, "kid": kid, "url": url}).to_string();
-    let signed_by_key =
-        Signed::over(base64::url(header("ES256")), base64::url(jwk.to_string()), |input| key.sign(input)).json();
+    let signed_by_key = Signed::over(base64::url(header("ES256")), base64::url(jwk.to_string()), |input| {
+        key.sign(input)
+    })
+    .json();
     let cases = [
         ("not a JWS", json!("x")),
         ("an empty object", json!({})),
         ("a signature by the account key", signed_by_key),
-        ("alg none", external_binding_over(&header("none"), mac_key, &jwk.to_string())),
+        (
+            "alg none",
+            external_binding_over(&header("none"), mac_key, &jwk.to_string()),
+        ),
         ("a wrong MAC", external_binding(kid, &random::<32>(), &url, &jwk)),
     ];
     for (what, binding) in cases {
@@ -88,9 +117,18 @@ fn c8555_7_3_4_04(run: &Run) -> Judgement {
     let key = Key::p256();
     let cases = [
         ("no kid", json!({"alg": "HS256", "url": url})),
-        ("an unknown kid", json!({"alg": "HS256", "kid": "no-such-key", "url": url})),
-        ("a nonce", json!({"alg": "HS256", "kid": kid, "url": url, "nonce": run.nonce()?})),
-        ("another url", json!({"alg": "HS256", "kid": kid, "url": run.url("newOrder")?})),
+        (
+            "an unknown kid",
+            json!({"alg": "HS256", "kid": "no-such-key", "url": url}),
+        ),
+        (
+            "a nonce",
+            json!({"alg": "HS256", "kid": kid, "url": url, "nonce": run.nonce()?}),
+        ),
+        (
+            "another url",
+            json!({"alg": "HS256", "kid": kid, "url": run.url("newOrder")?}),
+        ),
     ];
     for (what, header) in cases {
         let binding = external_binding_over(&header.to_string(), mac_key, &key.jwk().to_string());
@@ -103,7 +141,11 @@ fn c8555_7_3_4_05(run: &Run) -> Judgement {
     let (kid, mac_key) = external_key(run)?;
     let url = run.url("newAccount")?;
     let binding = external_binding(kid, mac_key, &url, &Key::p256().jwk());
-    refused(&register(run, &Key::p256(), Some(binding))?, "", "a binding for another key")
+    refused(
+        &register(run, &Key::p256(), Some(binding))?,
+        "",
+        "a binding for another key",
+    )
 }
 
 fn c8555_7_3_4_06(run: &Run) -> Judgement {
@@ -120,7 +162,10 @@ fn c8555_7_3_4_06(run: &Run) -> Judgement {
     let binding = external_binding("no-such-key", &random::<32>(), &url, &key.jwk());
     let answer = register(run, &key, Some(binding))?;
     if answer.is_success() {
-        ensure!(answer.json()?["externalAccountBinding"].is_null(), "a binding that was not verified is shown");
+        ensure!(
+            answer.json()?["externalAccountBinding"].is_null(),
+            "a binding that was not verified is shown"
+        );
     }
     Ok(())
 }
@@ -139,7 +184,13 @@ fn submit(run: &Run, account: &Account, inner: &Signed) -> Judgement<Answer> {
 pub(super) fn change_key(run: &Run, account: &Account, new: Key) -> Judgement<(Account, Answer)> {
     let url = run.url("keyChange")?;
     let answer = submit(run, account, &inner(account, &url, &new).sign(&new))?;
-    Ok((Account { key: Arc::new(new), ..account.clone() }, answer))
+    Ok((
+        Account {
+            key: Arc::new(new),
+            ..account.clone()
+        },
+        answer,
+    ))
 }
 
 fn c8555_7_3_5_01(run: &Run) -> Judgement {
@@ -154,15 +205,33 @@ fn c8555_7_3_5_01(run: &Run) -> Judgement {
 /// Nothing changed: the old key still works and the new one does not.
 fn unchanged(run: &Run, account: &Account, new: Key, what: &str) -> Judgement {
     let answer = run.fetch(account, &account.url)?;
-    ensure!(answer.status == 200, "after {what} the old key gets {}", answer.summary());
-    let changed = Account { key: Arc::new(new), ..account.clone() };
-    refused(&run.fetch(&changed, &account.url)?, "", &format!("the new key after {what}"))
+    ensure!(
+        answer.status == 200,
+        "after {what} the old key gets {}",
+        answer.summary()
+    );
+    let changed = Account {
+        key: Arc::new(new),
+        ..account.clone()
+    };
+    refused(
+        &run.fetch(&changed, &account.url)?,
+        "",
+        &format!("the new key after {what}"),
+    )
 }
 
 fn c8555_7_3_5_02(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let url = run.url("keyChange")?;
-    for what in ["no jwk", "a kid", "another key's signature", "another url", "no url", "a nonce"] {
+    for what in [
+        "no jwk",
+        "a kid",
+        "another key's signature",
+        "another url",
+        "no url",
+        "a nonce",
+    ] {
         let new = Key::p256();
         let draft = inner(&account, &url, &new);
         let signed = match what {
@@ -184,8 +253,14 @@ fn c8555_7_3_5_03(run: &Run) -> Judgement {
     let url = run.url("keyChange")?;
     let other = run.other_account()?;
     let payloads = [
-        ("another account", json!({"account": other.url, "oldKey": account.key.jwk()})),
-        ("another oldKey", json!({"account": account.url, "oldKey": other.key.jwk()})),
+        (
+            "another account",
+            json!({"account": other.url, "oldKey": account.key.jwk()}),
+        ),
+        (
+            "another oldKey",
+            json!({"account": account.url, "oldKey": other.key.jwk()}),
+        ),
         ("no account", json!({"oldKey": account.key.jwk()})),
         ("no oldKey", json!({"account": account.url})),
     ];
@@ -206,12 +281,20 @@ fn c8555_7_3_5_04(run: &Run) -> Judgement {
     for (what, owner) in [("the key of another account", other), ("its own key", &account)] {
         let answer = submit(run, &account, &inner(&account, &url, &owner.key).sign(&owner.key))?;
         refused(&answer, "", what)?;
-        run.expect(answer.status == 409, || format!("{what}: {} where 409 is recommended", answer.status));
+        run.expect(answer.status == 409, || {
+            format!("{what}: {} where 409 is recommended", answer.status)
+        });
         let location = answer.header("location");
-        run.expect(location == Some(&owner.url), || format!("{what}: Location is {location:?}"));
+        run.expect(location == Some(&owner.url), || {
+            format!("{what}: Location is {location:?}")
+        });
     }
     let answer = run.fetch(&account, &account.url)?;
-    ensure!(answer.status == 200, "the old key no longer works: {}", answer.summary());
+    ensure!(
+        answer.status == 200,
+        "the old key no longer works: {}",
+        answer.summary()
+    );
     Ok(())
 }
 
@@ -224,9 +307,17 @@ fn c8555_7_3_5_05(run: &Run) -> Judgement {
     modulus[127] |= 1;
     let small = json!({"kty": "RSA", "n": base64::url(modulus), "e": "AQAB"});
     let draft = inner(&account, &url, &new).with("jwk", small).with("alg", "RS256");
-    refused(&submit(run, &account, &draft.sign(&new))?, "", "a new RSA key of 1024 bits")?;
+    refused(
+        &submit(run, &account, &draft.sign(&new))?,
+        "",
+        "a new RSA key of 1024 bits",
+    )?;
     let draft = inner(&account, &url, &new).with("alg", "ES999");
-    refused(&submit(run, &account, &draft.sign(&new))?, "badSignatureAlgorithm|malformed", "alg ES999 inside")?;
+    refused(
+        &submit(run, &account, &draft.sign(&new))?,
+        "badSignatureAlgorithm|malformed",
+        "alg ES999 inside",
+    )?;
     unchanged(run, &account, new, "refused key changes")
 }
 

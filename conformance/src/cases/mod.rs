@@ -3,6 +3,7 @@
 use crate::case::Case;
 
 mod accounts;
+mod baseline;
 mod caa;
 mod certificates;
 mod chains;
@@ -20,6 +21,7 @@ mod nonces;
 mod ocsp;
 mod orders;
 mod pending;
+mod preauthorization;
 mod renewal;
 mod revocation;
 mod sweeps;
@@ -44,6 +46,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         tls_alpn::CASES,
         ip::CASES,
         finalize::CASES,
+        preauthorization::CASES,
         chains::CASES,
         caa::CASES,
         renewal::CASES,
@@ -52,6 +55,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         crl::CASES,
         files::CASES,
         certificates::CASES,
+        baseline::CASES,
         sweeps::CASES,
     ]
     .into_iter()

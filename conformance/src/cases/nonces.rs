@@ -34,14 +34,20 @@ fn c8555_6_5_03(run: &Run) -> Judgement {
     let length = run.nonce()?.len();
     let invented: String = base64::url(random::<512>()).chars().take(length).collect();
     // Cut to a length that is base64url without spare bits.
-    let invented = if base64::from_url(&invented).is_some() { invented } else { base64::url(random::<16>()) };
+    let invented = if base64::from_url(&invented).is_some() {
+        invented
+    } else {
+        base64::url(random::<16>())
+    };
     let (url, draft) = new_order(run, account)?;
     let answer = run.post_signed(&url, &draft.clone().with("nonce", invented.as_str()).sign(&account.key))?;
     refused(&answer, "badNonce", "an invented nonce")?;
     ensure!(answer.status == 400, "an invented nonce gives {}", answer.summary());
     let answer = run.post_signed(&url, &draft.without("nonce").sign(&account.key))?;
     refused(&answer, "badNonce|malformed", "no nonce")?;
-    run.expect(answer.problem() == "badNonce", || format!("no nonce at all gives {}", answer.problem()));
+    run.expect(answer.problem() == "badNonce", || {
+        format!("no nonce at all gives {}", answer.problem())
+    });
     Ok(())
 }
 
@@ -49,10 +55,16 @@ fn c8555_6_5_04(run: &Run) -> Judgement {
     let account = run.account()?;
     let url = run.url("newOrder")?;
     let mut nonce = run.nonce()?;
-    let mut answer = run.post_signed(&url, &Draft::new(account.signer(), &nonce, &url, "{}").sign(&account.key))?;
+    let mut answer = run.post_signed(
+        &url,
+        &Draft::new(account.signer(), &nonce, &url, "{}").sign(&account.key),
+    )?;
     while answer.problem() == "badNonce" {
         nonce = answer.header("replay-nonce").unwrap_or_default().to_owned();
-        answer = run.post_signed(&url, &Draft::new(account.signer(), &nonce, &url, "{}").sign(&account.key))?;
+        answer = run.post_signed(
+            &url,
+            &Draft::new(account.signer(), &nonce, &url, "{}").sign(&account.key),
+        )?;
     }
     refused(&answer, "", "an empty order")?;
     let again = Draft::new(account.signer(), &nonce, &account.url, "");
@@ -79,9 +91,17 @@ fn c8555_6_5_05(run: &Run) -> Judgement {
     let draft = run.draft(account.signer(), &account.url, "")?;
     let body = draft.sign(&account.key).body();
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let racers: Vec<_> =
-            (0..RACERS).map(|_| scope.spawn(|| run.post_body(&account.url, body.clone()))).collect();
-        racers.into_iter().map(|racer| racer.join().unwrap_or_else(|_| Err(Finding::Fail("a racer died".into())))).collect()
+        let racers: Vec<_> = (0..RACERS)
+            .map(|_| scope.spawn(|| run.post_body(&account.url, body.clone())))
+            .collect();
+        racers
+            .into_iter()
+            .map(|racer| {
+                racer
+                    .join()
+                    .unwrap_or_else(|_| Err(Finding::Fail("a racer died".into())))
+            })
+            .collect()
     });
     let answers = answers.into_iter().collect::<Judgement<Vec<_>>>()?;
     let won = answers.iter().filter(|answer| answer.status == 200).count();
@@ -109,7 +129,10 @@ fn c8555_6_5_06(run: &Run) -> Judgement {
             return Ok(());
         }
     }
-    Err(Finding::Fail(format!("the retry with the nonce that badNonce brought: {}", answer.summary())))
+    Err(Finding::Fail(format!(
+        "the retry with the nonce that badNonce brought: {}",
+        answer.summary()
+    )))
 }
 
 fn c8555_6_5_07(run: &Run) -> Judgement {
@@ -122,27 +145,42 @@ fn c8555_6_5_07(run: &Run) -> Judgement {
             return Ok(());
         }
     }
-    Err(Finding::Fail("a nonce given to one account does not serve another".into()))
+    Err(Finding::Fail(
+        "a nonce given to one account does not serve another".into(),
+    ))
 }
 
 fn c8555_6_5_1_01(run: &Run) -> Judgement {
     let nonces: Vec<String> = (0..SAMPLE).map(|_| run.nonce()).collect::<Judgement<_>>()?;
     let distinct: HashSet<&String> = nonces.iter().collect();
-    ensure!(distinct.len() == SAMPLE, "{} of {SAMPLE} nonces are repeats", SAMPLE - distinct.len());
+    ensure!(
+        distinct.len() == SAMPLE,
+        "{} of {SAMPLE} nonces are repeats",
+        SAMPLE - distinct.len()
+    );
     for nonce in &nonces {
         run.expect(nonce.len() >= 22, || format!("nonce {nonce} is short of 128 bits"));
     }
     // A counter or a clock shows as positions that hardly change; random ones take many values.
     let octets: Vec<Vec<u8>> = nonces.iter().filter_map(|nonce| base64::from_url(nonce)).collect();
     let shortest = octets.iter().map(Vec::len).min().unwrap_or_default();
-    let lively = (0..shortest).filter(|&at| octets.iter().map(|nonce| nonce[at]).collect::<HashSet<_>>().len() > 200).count();
+    let lively = (0..shortest)
+        .filter(|&at| octets.iter().map(|nonce| nonce[at]).collect::<HashSet<_>>().len() > 200)
+        .count();
     ensure!(lively >= 8, "only {lively} octets of a nonce vary");
     Ok(())
 }
 
 fn c8555_6_5_2_01(run: &Run) -> Judgement {
     let account = run.account()?;
-    for wrong in [json!("abc="), json!("a+b/"), json!(""), json!(7), Value::Null, json!("a b c")] {
+    for wrong in [
+        json!("abc="),
+        json!("a+b/"),
+        json!(""),
+        json!(7),
+        Value::Null,
+        json!("a b c"),
+    ] {
         let (url, draft) = new_order(run, account)?;
         let answer = run.post_signed(&url, &draft.with("nonce", wrong.clone()).sign(&account.key))?;
         refused(&answer, "malformed", &format!("the nonce {wrong}"))?;
@@ -160,10 +198,16 @@ fn c8555_7_2_01(run: &Run) -> Judgement {
         };
         ensure!(seen.insert(nonce.to_owned()), "{method} brings a nonce again");
         if method == "GET" {
-            ensure!(answer.status == status && answer.body.is_empty(), "GET gives {}", answer.summary());
+            ensure!(
+                answer.status == status && answer.body.is_empty(),
+                "GET gives {}",
+                answer.summary()
+            );
         } else {
             ensure!(answer.is_success(), "HEAD gives {}", answer.status);
-            run.expect(answer.status == status, || format!("HEAD gives {} where 200 is usual", answer.status));
+            run.expect(answer.status == status, || {
+                format!("HEAD gives {} where 200 is usual", answer.status)
+            });
         }
     }
     Ok(())

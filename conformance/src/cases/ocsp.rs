@@ -26,19 +26,28 @@ pub(super) const CASES: &[Case] = &[
     must_read!(c6960_2_2_02, "An issued certificate is good."),
     must_read!(c6960_2_2_03, "A revoked certificate is revoked, with time and reason."),
     must_read!(c6960_2_2_04, "An issuer that is not served is unknown or unauthorized."),
-    must!(c6960_2_2_05, "A revoked answer for a serial never issued has its special form."),
+    must!(
+        c6960_2_2_05,
+        "A revoked answer for a serial never issued has its special form."
+    ),
     should_read!(c6960_2_2_06, "A serial never issued is not good."),
     must_read!(c6960_2_3_01, "Bad syntax is malformedRequest."),
     must_read!(c6960_2_3_02, "Error answers are a status and nothing else."),
     must_read!(c6960_2_4_01, "The times of an answer are in order."),
-    must!(c6960_2_5_01, "thisUpdate of a revoked answer is not before the revocation."),
+    must!(
+        c6960_2_5_01,
+        "thisUpdate of a revoked answer is not before the revocation."
+    ),
     should_read!(c6960_4_1_1_01, "SHA-1 and SHA-256 identifiers are understood."),
     must_read!(c6960_4_1_1_02, "Name hash and key hash must both match."),
     must_read!(c6960_4_1_1_03, "The answer's CertID is the request's."),
     must_read!(c6960_4_1_1_04, "requestorName and several requests are accepted."),
     must!(c6960_4_1_2_01, "Unknown extensions are ignored unless critical."),
     must_read!(c6960_4_1_2_02, "Signed requests are answered or refused, never fatal."),
-    must!(c6960_4_2_1_01, "The answer is a basic response in DER without defaults."),
+    must!(
+        c6960_4_2_1_01,
+        "The answer is a basic response in DER without defaults."
+    ),
     must_read!(c6960_4_2_2_1_01, "Times are GeneralizedTime in Zulu without fractions."),
     must!(c6960_4_2_2_2_01, "A delegate is issued by the CA, for OCSP, and valid."),
     should!(c6960_4_2_2_2_1_01, "A delegate's nocheck is NULL and not critical."),
@@ -46,7 +55,10 @@ pub(super) const CASES: &[Case] = &[
     must!(c6960_4_2_2_3_02, "Each request has its SingleResponse."),
     must!(c6960_4_4_3_01, "Asked for basic, basic comes."),
     may!(c6960_4_4_7_01, "Preferred algorithms may steer the signature."),
-    must!(c6960_4_4_8_01, "Extended-revoke is NULL, not critical, among responseExtensions."),
+    must!(
+        c6960_4_4_8_01,
+        "Extended-revoke is NULL, not critical, among responseExtensions."
+    ),
     must!(c6960_5_01, "No weak algorithm signs, even if preferred."),
     must_read!(c6960_a_1_01, "POST is answered."),
     must_read!(c6960_a_1_02, "GET is answered as POST is."),
@@ -56,20 +68,29 @@ pub(super) const CASES: &[Case] = &[
     must!(c9654_2_1_02, "An empty or overlong nonce is malformedRequest."),
     may!(c9654_2_1_03, "Other lengths may be answered without it."),
     must_read!(c9654_2_1_04, "The nonce is an OCTET STRING inside the extension."),
-    should_read!(c9654_2_1_05, "Without a nonce in the request there is none in the answer."),
+    should_read!(
+        c9654_2_1_05,
+        "Without a nonce in the request there is none in the answer."
+    ),
     should_read!(c9654_3_1_01, "Parallel requests get their own nonces."),
     must!(c9919_3_1_2_01, "requestorName changes nothing."),
     should!(c9919_3_2_1_01, "One SingleResponse, or two about the same certificate."),
     should!(c9919_3_2_1_02, "No responseExtensions unless asked for."),
     should!(c9919_3_2_1_03, "An option that is not supported still gets an answer."),
     must!(c9919_3_2_2_01, "A delegate's certificate comes along."),
-    should!(c9919_3_2_2_02, "That certificate has nocheck, names no status, and is short-lived."),
+    should!(
+        c9919_3_2_2_02,
+        "That certificate has nocheck, names no status, and is short-lived."
+    ),
     must!(c9919_3_2_2_03, "The responder is named by its key."),
     must!(c9919_3_2_3_01, "Without records the answer is unauthorized."),
     must!(c9919_3_2_4_01, "nextUpdate is there."),
     must!(c9919_6_01, "OCSP is served over plain HTTP."),
     must_read!(c9919_6_02, "GET answers carry the headers of a cache."),
-    should!(c9919_7_2_01, "Expires is nextUpdate, Last-Modified thisUpdate or producedAt."),
+    should!(
+        c9919_7_2_01,
+        "Expires is nextUpdate, Last-Modified thisUpdate or producedAt."
+    ),
     should!(c9919_7_2_02, "The ETag is strong and saves a transfer."),
     should!(c9919_7_2_03, "Cache-Control stays within nextUpdate."),
     must!(c9919_7_2_04, "Answers may be cached, errors not."),
@@ -106,7 +127,9 @@ fn nonce_extension(value: &[u8]) -> Vec<u8> {
 
 fn nonce_of(basic: &Basic) -> Option<Vec<u8>> {
     let value = &basic.extension(NONCE)?.value;
-    der::single(value, der::OCTET_STRING).ok().map(|element| element.content.to_vec())
+    der::single(value, der::OCTET_STRING)
+        .ok()
+        .map(|element| element.content.to_vec())
 }
 
 fn c6960_3_1_01(run: &Run) -> Judgement {
@@ -137,7 +160,10 @@ fn c6960_2_2_03(run: &Run) -> Judgement {
     let Status::Revoked { at, reason } = run.status_of(&issued)?.status else {
         return Err(Finding::Fail("a revoked certificate is not revoked".into()));
     };
-    ensure!((before.as_second() - 2..=Timestamp::now().as_second()).contains(&at.as_second()), "it was revoked at {at}");
+    ensure!(
+        (before.as_second() - 2..=Timestamp::now().as_second()).contains(&at.as_second()),
+        "it was revoked at {at}"
+    );
     ensure!(reason == Some(4), "the reason is {reason:?}");
     Ok(())
 }
@@ -145,7 +171,9 @@ fn c6960_2_2_03(run: &Run) -> Judgement {
 /// What comes for an identifier: a status word.
 fn word_for(run: &Run, url: &str, issued: &Issued, id: &[u8]) -> Judgement<(String, Option<Basic>)> {
     let response = run.read_ocsp(&run.ocsp_post(url, &Question::about(id.to_vec()).der())?)?;
-    let Some(basic) = response.basic else { return Ok((format!("status {}", response.status), None)) };
+    let Some(basic) = response.basic else {
+        return Ok((format!("status {}", response.status), None));
+    };
     basic.check(issued.issuer()?).read_as("the OCSP answer")?;
     let single = basic.singles.iter().find(|single| single.id == id);
     let word = single.map(|single| format!("{:?}", single.status)).unwrap_or_default();
@@ -157,9 +185,16 @@ fn c6960_2_2_04(run: &Run) -> Judgement {
     let id = cert_id(SHA256, &random::<32>(), &random::<32>(), &issued.leaf().serial, true);
     let response = run.read_ocsp(&run.ocsp_post(&url, &Question::about(id.clone()).der())?)?;
     match response.basic {
-        None => ensure!(response.status == 6, "an issuer that is not served gets status {}", response.status),
+        None => ensure!(
+            response.status == 6,
+            "an issuer that is not served gets status {}",
+            response.status
+        ),
         Some(basic) => {
-            let unknown = basic.singles.iter().any(|single| single.id == id && single.status == Status::Unknown);
+            let unknown = basic
+                .singles
+                .iter()
+                .any(|single| single.id == id && single.status == Status::Unknown);
             ensure!(unknown, "an issuer that is not served is {:?}", basic.singles);
         }
     }
@@ -179,8 +214,18 @@ fn c6960_2_2_05(run: &Run) -> Judgement {
         return Err(Finding::NotOffered(format!("a serial never issued is {word}")));
     };
     ensure!(basic.extension(EXTENDED_REVOKE).is_some(), "extended-revoke is missing");
-    let form = Status::Revoked { at: Timestamp::UNIX_EPOCH, reason: Some(6) };
-    ensure!(basic.singles.iter().all(|single| single.status == form && single.extensions.is_empty()), "{:?}", basic.singles);
+    let form = Status::Revoked {
+        at: Timestamp::UNIX_EPOCH,
+        reason: Some(6),
+    };
+    ensure!(
+        basic
+            .singles
+            .iter()
+            .all(|single| single.status == form && single.extensions.is_empty()),
+        "{:?}",
+        basic.singles
+    );
     Ok(())
 }
 
@@ -221,7 +266,11 @@ fn c6960_2_3_02(run: &Run) -> Judgement {
         }
         let bare = answer.body.len() == 5 && answer.body.starts_with(&[0x30, 3, 0x0a, 1]);
         ensure!(bare, "{what}: the answer is {:02x?}", answer.body);
-        ensure!([1, 2, 3, 5, 6].contains(&answer.body[4]), "{what} gets status {}", answer.body[4]);
+        ensure!(
+            [1, 2, 3, 5, 6].contains(&answer.body[4]),
+            "{what} gets status {}",
+            answer.body[4]
+        );
     }
     Ok(())
 }
@@ -229,10 +278,22 @@ fn c6960_2_3_02(run: &Run) -> Judgement {
 fn c6960_2_4_01(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
     let now = Timestamp::now().as_second() + 2;
-    ensure!(basic.produced.as_second() <= now, "producedAt {} is in the future", basic.produced);
+    ensure!(
+        basic.produced.as_second() <= now,
+        "producedAt {} is in the future",
+        basic.produced
+    );
     for single in &basic.singles {
-        ensure!(single.this_update <= basic.produced, "thisUpdate {} after producedAt {}", single.this_update, basic.produced);
-        ensure!(single.next_update.is_none_or(|next| next > single.this_update), "nextUpdate is not after thisUpdate");
+        ensure!(
+            single.this_update <= basic.produced,
+            "thisUpdate {} after producedAt {}",
+            single.this_update,
+            basic.produced
+        );
+        ensure!(
+            single.next_update.is_none_or(|next| next > single.this_update),
+            "nextUpdate is not after thisUpdate"
+        );
     }
     Ok(())
 }
@@ -244,7 +305,11 @@ fn c6960_2_5_01(run: &Run) -> Judgement {
     let Status::Revoked { at, .. } = single.status else {
         return Err(Finding::Fail(format!("a revoked certificate is {:?}", single.status)));
     };
-    ensure!(single.this_update >= at, "thisUpdate {} is before the revocation at {at}", single.this_update);
+    ensure!(
+        single.this_update >= at,
+        "thisUpdate {} is before the revocation at {at}",
+        single.this_update
+    );
     Ok(())
 }
 
@@ -267,7 +332,12 @@ fn c6960_4_1_1_02(run: &Run) -> Judgement {
         ("a wrong name hash", random::<32>().to_vec(), key),
         ("a wrong key hash", name, random::<32>().to_vec()),
     ] {
-        let (word, _) = word_for(run, &url, issued, &cert_id(SHA256, &name, &key, &issued.leaf().serial, true))?;
+        let (word, _) = word_for(
+            run,
+            &url,
+            issued,
+            &cert_id(SHA256, &name, &key, &issued.leaf().serial, true),
+        )?;
         ensure!(word != "Good", "{what} gets good");
     }
     Ok(())
@@ -277,14 +347,28 @@ fn c6960_4_1_1_03(run: &Run) -> Judgement {
     let (issued, _, url) = subject(run)?;
     let issuer = issued.issuer()?;
     for null in [true, false] {
-        let id = cert_id(SHA1, &sha1(&issuer.subject), &sha1(issuer.key_bits()), &issued.leaf().serial, null);
+        let id = cert_id(
+            SHA1,
+            &sha1(&issuer.subject),
+            &sha1(issuer.key_bits()),
+            &issued.leaf().serial,
+            null,
+        );
         let response = run.read_ocsp(&run.ocsp_post(&url, &Question::about(id.clone()).der())?)?;
         let Some(basic) = response.basic else {
-            return Err(Finding::Fail(format!("parameters NULL {null}: status {}", response.status)));
+            return Err(Finding::Fail(format!(
+                "parameters NULL {null}: status {}",
+                response.status
+            )));
         };
         let own = basic.singles.iter().find(|single| same_id(&single.id, &id));
-        ensure!(own.is_some(), "parameters NULL {null}: the answer is about another CertID");
-        run.expect(basic.singles.iter().any(|single| single.id == id), || format!("parameters NULL {null} are answered otherwise"));
+        ensure!(
+            own.is_some(),
+            "parameters NULL {null}: the answer is about another CertID"
+        );
+        run.expect(basic.singles.iter().any(|single| single.id == id), || {
+            format!("parameters NULL {null} are answered otherwise")
+        });
     }
     Ok(())
 }
@@ -294,7 +378,12 @@ fn same_id(one: &[u8], other: &[u8]) -> bool {
     let parts = |id: &[u8]| -> Option<(Vec<u8>, Vec<u8>)> {
         let mut inside = der::single(id, der::SEQUENCE).ok()?.inside();
         let algorithm = inside.any().ok()?.inside().any().ok()?.whole.to_vec();
-        let rest = inside.all().ok()?.iter().flat_map(|element| element.whole.to_vec()).collect();
+        let rest = inside
+            .all()
+            .ok()?
+            .iter()
+            .flat_map(|element| element.whole.to_vec())
+            .collect();
         Some((algorithm, rest))
     };
     parts(one).is_some() && parts(one) == parts(other)
@@ -302,15 +391,28 @@ fn same_id(one: &[u8], other: &[u8]) -> bool {
 
 fn c6960_4_1_1_04(run: &Run) -> Judgement {
     let (issued, id, url) = subject(run)?;
-    let requestor = der::tlv(der::constructed(4), crate::request::name(&[("2.5.4.3".into(), "me".into())]));
-    let named = Question { requestor: Some(requestor), ..Question::about(id.clone()) };
+    let requestor = der::tlv(
+        der::constructed(4),
+        crate::request::name(&[("2.5.4.3".into(), "me".into())]),
+    );
+    let named = Question {
+        requestor: Some(requestor),
+        ..Question::about(id.clone())
+    };
     run.ask(issued, &named)?;
     for count in [2usize, 50] {
         let ids = (0..count).map(|at| {
             let issuer = issued.issuer()?;
-            Ok(if at == 0 { id.clone() } else { cert_id_of(SHA256, issuer, &[0x40 | (at >> 8) as u8, at as u8]) })
+            Ok(if at == 0 {
+                id.clone()
+            } else {
+                cert_id_of(SHA256, issuer, &[0x40 | (at >> 8) as u8, at as u8])
+            })
         });
-        let question = Question { ids: ids.collect::<Judgement<_>>()?, ..Question::default() };
+        let question = Question {
+            ids: ids.collect::<Judgement<_>>()?,
+            ..Question::default()
+        };
         let response = run.read_ocsp(&run.ocsp_post(&url, &question.der())?)?;
         match response.basic {
             Some(basic) => basic.check(issued.issuer()?).read_as("the OCSP answer")?,
@@ -325,11 +427,20 @@ fn c6960_4_1_2_01(run: &Run) -> Judgement {
     let (issued, id, url) = subject(run)?;
     let private = |critical| extension("1.3.6.1.4.1.55555.2", critical, &der::null());
     run.ask(issued, &Question::about(id.clone()).with(private(false)))?;
-    let single = Question { single_extensions: vec![private(false)], ..Question::about(id.clone()) };
+    let single = Question {
+        single_extensions: vec![private(false)],
+        ..Question::about(id.clone())
+    };
     run.ask(issued, &single)?;
     let critical = Question::about(id.clone()).with(private(true));
-    let in_single = Question { single_extensions: vec![private(true)], ..Question::about(id) };
-    for (what, question) in [("a critical extension", critical), ("a critical single extension", in_single)] {
+    let in_single = Question {
+        single_extensions: vec![private(true)],
+        ..Question::about(id)
+    };
+    for (what, question) in [
+        ("a critical extension", critical),
+        ("a critical single extension", in_single),
+    ] {
         error_status(run, &url, &question.der(), what)?;
     }
     Ok(())
@@ -339,14 +450,21 @@ fn c6960_4_1_2_02(run: &Run) -> Judgement {
     let (issued, id, url) = subject(run)?;
     let key = &issued.key;
     let name = der::tlv(der::constructed(4), &issued.leaf().subject);
-    let tbs = Question { requestor: Some(name), ..Question::about(id) }.tbs();
+    let tbs = Question {
+        requestor: Some(name),
+        ..Question::about(id)
+    }
+    .tbs();
     for broken in [false, true] {
         let mut signature = key.sign_x509(&tbs);
         if broken {
             let last = signature.len() - 1;
             signature[last] ^= 1;
         }
-        let certificates = der::tlv(der::constructed(0), der::sequence(std::slice::from_ref(&issued.leaf().der)));
+        let certificates = der::tlv(
+            der::constructed(0),
+            der::sequence(std::slice::from_ref(&issued.leaf().der)),
+        );
         let parts = [key.signature_algorithm(), der::bit_string(&signature), certificates];
         let signed = der::sequence(&[tbs.clone(), der::tlv(der::constructed(0), der::sequence(&parts))]);
         let response = run.read_ocsp(&run.ocsp_post(&url, &signed)?)?;
@@ -362,7 +480,10 @@ fn c6960_4_1_2_02(run: &Run) -> Judgement {
 fn c6960_4_2_1_01(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
     ensure!(!basic.explicit_version, "the default version is written out");
-    ensure!(!basic.empty_certificates, "an empty list of certificates is written out");
+    ensure!(
+        !basic.empty_certificates,
+        "an empty list of certificates is written out"
+    );
     Ok(())
 }
 
@@ -388,10 +509,19 @@ fn c6960_4_2_2_2_01(run: &Run) -> Judgement {
     let (issued, signer) = delegate(run)?;
     let issuer = issued.issuer()?;
     signer.is_signed_by(issuer).read_as("the delegate")?;
-    ensure!(signer.extended_usages().iter().any(|usage| usage == OCSP_SIGNING), "the delegate lacks id-kp-OCSPSigning");
+    ensure!(
+        signer.extended_usages().iter().any(|usage| usage == OCSP_SIGNING),
+        "the delegate lacks id-kp-OCSPSigning"
+    );
     let now = Timestamp::now();
-    ensure!(signer.not_before <= now && now <= signer.not_after, "the delegate is not valid now");
-    ensure!(signer.authority_key_identifier() == issuer.subject_key_identifier(), "the delegate's AKI is another");
+    ensure!(
+        signer.not_before <= now && now <= signer.not_after,
+        "the delegate is not valid now"
+    );
+    ensure!(
+        signer.authority_key_identifier() == issuer.subject_key_identifier(),
+        "the delegate's AKI is another"
+    );
     Ok(())
 }
 
@@ -399,7 +529,10 @@ fn c6960_4_2_2_2_1_01(run: &Run) -> Judgement {
     let (_, signer) = delegate(run)?;
     match signer.extension(OCSP_NO_CHECK) {
         Some(nocheck) => {
-            ensure!(!nocheck.critical && nocheck.value == der::null(), "nocheck is {nocheck:?}");
+            ensure!(
+                !nocheck.critical && nocheck.value == der::null(),
+                "nocheck is {nocheck:?}"
+            );
             Ok(())
         }
         None => {
@@ -412,7 +545,11 @@ fn c6960_4_2_2_2_1_01(run: &Run) -> Judgement {
 
 fn c6960_4_2_2_3_01(run: &Run) -> Judgement {
     let (issued, basic) = plain(run)?;
-    ensure!(basic.signer(issued.issuer()?).is_some(), "no certificate fits {:?}", basic.responder);
+    ensure!(
+        basic.signer(issued.issuer()?).is_some(),
+        "no certificate fits {:?}",
+        basic.responder
+    );
     Ok(())
 }
 
@@ -420,12 +557,31 @@ fn c6960_4_2_2_3_02(run: &Run) -> Judgement {
     let (issued, id, _) = subject(run)?;
     let second = run.revoked("pair", None)?;
     let other = cert_id_of(SHA256, second.issuer()?, &second.leaf().serial);
-    let question = Question { ids: vec![id.clone(), other.clone()], ..Question::default() };
+    let question = Question {
+        ids: vec![id.clone(), other.clone()],
+        ..Question::default()
+    };
     let basic = run.ask(issued, &question)?;
-    let status = |id: &[u8]| basic.singles.iter().find(|single| single.id == id).map(|single| &single.status);
-    ensure!(status(&id) == Some(&Status::Good), "the good certificate is {:?}", status(&id));
-    ensure!(matches!(status(&other), Some(Status::Revoked { .. })), "the revoked certificate is {:?}", status(&other));
-    run.expect(basic.singles.len() == 2, || format!("two requests get {} answers", basic.singles.len()));
+    let status = |id: &[u8]| {
+        basic
+            .singles
+            .iter()
+            .find(|single| single.id == id)
+            .map(|single| &single.status)
+    };
+    ensure!(
+        status(&id) == Some(&Status::Good),
+        "the good certificate is {:?}",
+        status(&id)
+    );
+    ensure!(
+        matches!(status(&other), Some(Status::Revoked { .. })),
+        "the revoked certificate is {:?}",
+        status(&other)
+    );
+    run.expect(basic.singles.len() == 2, || {
+        format!("two requests get {} answers", basic.singles.len())
+    });
     Ok(())
 }
 
@@ -438,7 +594,10 @@ fn c6960_4_4_3_01(run: &Run) -> Judgement {
 }
 
 fn preferring(algorithms: &[Vec<u8>]) -> Vec<u8> {
-    let list: Vec<Vec<u8>> = algorithms.iter().map(|one| der::sequence(std::slice::from_ref(one))).collect();
+    let list: Vec<Vec<u8>> = algorithms
+        .iter()
+        .map(|one| der::sequence(std::slice::from_ref(one)))
+        .collect();
     extension(PREFERRED_ALGORITHMS, false, &der::sequence(&list))
 }
 
@@ -455,12 +614,18 @@ fn c6960_4_4_7_01(run: &Run) -> Judgement {
 fn c6960_4_4_8_01(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
     for single in &basic.singles {
-        let misplaced = single.extensions.iter().any(|extension| extension.oid == EXTENDED_REVOKE);
+        let misplaced = single
+            .extensions
+            .iter()
+            .any(|extension| extension.oid == EXTENDED_REVOKE);
         ensure!(!misplaced, "extended-revoke is among the singleExtensions");
     }
     match basic.extension(EXTENDED_REVOKE) {
         Some(found) => {
-            ensure!(!found.critical && found.value == der::null(), "extended-revoke is {found:?}");
+            ensure!(
+                !found.critical && found.value == der::null(),
+                "extended-revoke is {found:?}"
+            );
             Ok(())
         }
         None => Err(Finding::NotOffered("no extended-revoke".into())),
@@ -490,9 +655,14 @@ fn c6960_a_1_02(run: &Run) -> Judgement {
     let check = |target: String| -> Judgement {
         let response = run.read_ocsp(&run.get(&target)?)?;
         let status = response.status;
-        let basic = response.basic.ok_or_else(|| Finding::Fail(format!("GET {target}: status {status}")))?;
+        let basic = response
+            .basic
+            .ok_or_else(|| Finding::Fail(format!("GET {target}: status {status}")))?;
         basic.check(issued.issuer()?).read_as(&target)?;
-        let own = basic.singles.iter().any(|single| single.id == id && single.status == Status::Good);
+        let own = basic
+            .singles
+            .iter()
+            .any(|single| single.id == id && single.status == Status::Good);
         ensure!(own, "GET {target}: {:?}", basic.singles);
         Ok(())
     };
@@ -508,7 +678,10 @@ fn c6960_a_1_02(run: &Run) -> Judgement {
     for octets in [[0xff; 18], [0xfb; 18]] {
         let text = base64::standard(Question::about(id.clone()).with(nonce_extension(&octets)).der());
         check(format!("{base}/{text}"))?;
-        check(format!("{base}/{}", text.replace('+', "%2b").replace('/', "%2f").replace('=', "%3d")))?;
+        check(format!(
+            "{base}/{}",
+            text.replace('+', "%2b").replace('/', "%2f").replace('=', "%3d")
+        ))?;
     }
     Ok(())
 }
@@ -518,7 +691,11 @@ fn c6960_a_2_01(run: &Run) -> Judgement {
     for body in [Question::about(id).der(), b"nonsense".to_vec()] {
         let answer = run.ocsp_post(&url, &body)?;
         if answer.status == 200 {
-            ensure!(answer.media_type() == "application/ocsp-response", "Content-Type is {:?}", answer.media_type());
+            ensure!(
+                answer.media_type() == "application/ocsp-response",
+                "Content-Type is {:?}",
+                answer.media_type()
+            );
         }
         let length = answer.header("content-length").and_then(|length| length.parse().ok());
         run.expect(length == Some(answer.body.len()), || "Content-Length is missing".into());
@@ -530,12 +707,20 @@ fn c6960_a_2_02(run: &Run) -> Judgement {
     let (_, _, url) = subject(run)?;
     let huge = run.ocsp_post(&url, &vec![0x30; 1024 * 1024]);
     if let Ok(answer) = huge {
-        ensure!(answer.is_refusal() || answer.body.len() == 5, "a body of 1 MiB: {}", answer.status);
+        ensure!(
+            answer.is_refusal() || answer.body.len() == 5,
+            "a body of 1 MiB: {}",
+            answer.status
+        );
     }
     let answer = run.send(&Request::new("PUT", &url).body("x"))?;
     ensure!(answer.status == 405, "PUT: {}", answer.summary());
     if let Ok(answer) = run.get(&format!("{}/{}", url.trim_end_matches('/'), "A".repeat(64 * 1024))) {
-        ensure!(answer.is_refusal() || answer.body.len() == 5, "a path of 64 KiB: {}", answer.status);
+        ensure!(
+            answer.is_refusal() || answer.body.len() == 5,
+            "a path of 64 KiB: {}",
+            answer.status
+        );
     }
     Ok(())
 }
@@ -544,7 +729,9 @@ fn c6960_a_2_02(run: &Run) -> Judgement {
 fn echoes(run: &Run) -> Judgement {
     let (issued, id, _) = subject(run)?;
     let basic = run.ask(issued, &Question::about(id).with(nonce_extension(&random::<32>())))?;
-    nonce_of(&basic).map(|_| ()).ok_or_else(|| Finding::NotOffered("nonces are not echoed".into()))
+    nonce_of(&basic)
+        .map(|_| ())
+        .ok_or_else(|| Finding::NotOffered("nonces are not echoed".into()))
 }
 
 fn c9654_2_1_01(run: &Run) -> Judgement {
@@ -553,7 +740,10 @@ fn c9654_2_1_01(run: &Run) -> Judgement {
     for length in [16, 24, 32] {
         let nonce = &random::<32>()[..length];
         let basic = run.ask(issued, &Question::about(id.clone()).with(nonce_extension(nonce)))?;
-        ensure!(nonce_of(&basic).as_deref() == Some(nonce), "a nonce of {length} octets does not come back");
+        ensure!(
+            nonce_of(&basic).as_deref() == Some(nonce),
+            "a nonce of {length} octets does not come back"
+        );
     }
     Ok(())
 }
@@ -579,7 +769,10 @@ fn c9654_2_1_03(run: &Run) -> Judgement {
         if let Some(basic) = response.basic {
             basic.check(issued.issuer()?).read_as("the OCSP answer")?;
             let echoed = nonce_of(&basic);
-            ensure!(echoed.is_none() || echoed.as_deref() == Some(nonce), "another nonce comes back");
+            ensure!(
+                echoed.is_none() || echoed.as_deref() == Some(nonce),
+                "another nonce comes back"
+            );
         }
     }
     Ok(())
@@ -589,16 +782,25 @@ fn c9654_2_1_04(run: &Run) -> Judgement {
     let (issued, id, url) = subject(run)?;
     let nonce = random::<32>();
     let encoded = nonce_extension(&nonce);
-    let front = [0x30, 0x2f, 0x06, 0x09, 0x2b, 6, 1, 5, 5, 7, 0x30, 1, 2, 4, 0x22, 4, 0x20];
+    let front = [
+        0x30, 0x2f, 0x06, 0x09, 0x2b, 6, 1, 5, 5, 7, 0x30, 1, 2, 4, 0x22, 4, 0x20,
+    ];
     ensure!(encoded.starts_with(&front), "the suite's own encoding is off");
     let basic = run.ask(issued, &Question::about(id.clone()).with(encoded))?;
     if let Some(extension) = basic.extension(NONCE) {
-        ensure!(extension.value == der::octet_string(nonce), "the nonce comes back as {:02x?}", extension.value);
+        ensure!(
+            extension.value == der::octet_string(nonce),
+            "the nonce comes back as {:02x?}",
+            extension.value
+        );
     }
     let bare = Question::about(id).with(extension(NONCE, false, &[0xff; 20]));
     let response = run.read_ocsp(&run.ocsp_post(&url, &bare.der())?)?;
     if let Some(basic) = response.basic {
-        ensure!(basic.extension(NONCE).is_none(), "a nonce that is no OCTET STRING comes back");
+        ensure!(
+            basic.extension(NONCE).is_none(),
+            "a nonce that is no OCTET STRING comes back"
+        );
     }
     Ok(())
 }
@@ -635,21 +837,48 @@ fn c9654_3_1_01(run: &Run) -> Judgement {
 
 fn c9919_3_1_2_01(run: &Run) -> Judgement {
     let (issued, id, _) = subject(run)?;
-    let requestor = der::tlv(der::constructed(4), crate::request::name(&[("2.5.4.3".into(), "me".into())]));
-    let named = run.ask(issued, &Question { requestor: Some(requestor), ..Question::about(id.clone()) })?;
+    let requestor = der::tlv(
+        der::constructed(4),
+        crate::request::name(&[("2.5.4.3".into(), "me".into())]),
+    );
+    let named = run.ask(
+        issued,
+        &Question {
+            requestor: Some(requestor),
+            ..Question::about(id.clone())
+        },
+    )?;
     let bare = run.ask(issued, &Question::about(id))?;
-    let statuses = |basic: &Basic| basic.singles.iter().map(|single| single.status.clone()).collect::<Vec<_>>();
+    let statuses = |basic: &Basic| {
+        basic
+            .singles
+            .iter()
+            .map(|single| single.status.clone())
+            .collect::<Vec<_>>()
+    };
     ensure!(statuses(&named) == statuses(&bare), "requestorName changes the answer");
     Ok(())
 }
 
 fn c9919_3_2_1_01(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
-    ensure!((1..=2).contains(&basic.singles.len()), "one request gets {} answers", basic.singles.len());
+    ensure!(
+        (1..=2).contains(&basic.singles.len()),
+        "one request gets {} answers",
+        basic.singles.len()
+    );
     let serials: HashSet<Vec<u8>> = basic
         .singles
         .iter()
-        .filter_map(|single| der::single(&single.id, der::SEQUENCE).ok()?.inside().all().ok()?.last().map(|e| e.content.to_vec()))
+        .filter_map(|single| {
+            der::single(&single.id, der::SEQUENCE)
+                .ok()?
+                .inside()
+                .all()
+                .ok()?
+                .last()
+                .map(|e| e.content.to_vec())
+        })
         .collect();
     ensure!(serials.len() == 1, "the answers are about several certificates");
     Ok(())
@@ -657,19 +886,27 @@ fn c9919_3_2_1_01(run: &Run) -> Judgement {
 
 fn c9919_3_2_1_02(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
-    ensure!(basic.extensions.is_empty(), "responseExtensions come unasked: {:?}", basic.extensions);
+    ensure!(
+        basic.extensions.is_empty(),
+        "responseExtensions come unasked: {:?}",
+        basic.extensions
+    );
     Ok(())
 }
 
 fn c9919_3_2_1_03(run: &Run) -> Judgement {
     let (issued, id, _) = subject(run)?;
-    run.ask(issued, &Question::about(id).with(nonce_extension(&random::<32>()))).map(|_| ())
+    run.ask(issued, &Question::about(id).with(nonce_extension(&random::<32>())))
+        .map(|_| ())
 }
 
 fn c9919_3_2_2_01(run: &Run) -> Judgement {
     let (_, signer) = delegate(run)?;
     let (_, basic) = plain(run)?;
-    ensure!(basic.certificates.iter().any(|one| one.der == signer.der), "the delegate's certificate does not come along");
+    ensure!(
+        basic.certificates.iter().any(|one| one.der == signer.der),
+        "the delegate's certificate does not come along"
+    );
     Ok(())
 }
 
@@ -679,7 +916,10 @@ const DELEGATE_DAYS_MAX: i64 = 100;
 fn c9919_3_2_2_02(run: &Run) -> Judgement {
     let (_, signer) = delegate(run)?;
     ensure!(signer.extension(OCSP_NO_CHECK).is_some(), "the delegate has no nocheck");
-    ensure!(signer.extension(CRL_DISTRIBUTION_POINTS).is_none(), "the delegate names a CRL");
+    ensure!(
+        signer.extension(CRL_DISTRIBUTION_POINTS).is_none(),
+        "the delegate names a CRL"
+    );
     let named = signer.extension(AUTHORITY_INFORMATION_ACCESS).is_some() && !signer.access(ACCESS_OCSP).is_empty();
     ensure!(!named, "the delegate names a responder");
     let days = (signer.not_after.as_second() - signer.not_before.as_second()) / 86_400;
@@ -689,7 +929,11 @@ fn c9919_3_2_2_02(run: &Run) -> Judgement {
 
 fn c9919_3_2_2_03(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
-    ensure!(matches!(basic.responder, Responder::Key(_)), "the responder is named by {:?}", basic.responder);
+    ensure!(
+        matches!(basic.responder, Responder::Key(_)),
+        "the responder is named by {:?}",
+        basic.responder
+    );
     Ok(())
 }
 
@@ -697,14 +941,23 @@ fn c9919_3_2_3_01(run: &Run) -> Judgement {
     let (issued, _, url) = subject(run)?;
     let id = cert_id(SHA256, &random::<32>(), &random::<32>(), &issued.leaf().serial, true);
     let response = run.read_ocsp(&run.ocsp_post(&url, &Question::about(id).der())?)?;
-    ensure!(response.status == 6 || response.basic.is_some(), "an issuer not served gets status {}", response.status);
-    run.expect(response.status == 6, || "an issuer not served gets a signed unknown".into());
+    ensure!(
+        response.status == 6 || response.basic.is_some(),
+        "an issuer not served gets status {}",
+        response.status
+    );
+    run.expect(response.status == 6, || {
+        "an issuer not served gets a signed unknown".into()
+    });
     Ok(())
 }
 
 fn c9919_3_2_4_01(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
-    ensure!(basic.singles.iter().all(|single| single.next_update.is_some()), "nextUpdate is missing");
+    ensure!(
+        basic.singles.iter().all(|single| single.next_update.is_some()),
+        "nextUpdate is missing"
+    );
     Ok(())
 }
 
@@ -718,7 +971,9 @@ fn cached(run: &Run) -> Judgement<(Answer, Basic)> {
     let (issued, id, url) = subject(run)?;
     let answer = run.ocsp_get(&url, &Question::about(id).der())?;
     let response = run.read_ocsp(&answer)?;
-    let basic = response.basic.ok_or_else(|| Finding::Fail(format!("GET: status {}", response.status)))?;
+    let basic = response
+        .basic
+        .ok_or_else(|| Finding::Fail(format!("GET: status {}", response.status)))?;
     basic.check(issued.issuer()?).read_as("the OCSP answer")?;
     Ok((answer, basic))
 }
@@ -729,7 +984,15 @@ fn date(answer: &Answer, name: &str) -> Judgement<Timestamp> {
 
 fn c9919_6_02(run: &Run) -> Judgement {
     let (answer, _) = cached(run)?;
-    for name in ["content-type", "content-length", "last-modified", "etag", "expires", "cache-control", "date"] {
+    for name in [
+        "content-type",
+        "content-length",
+        "last-modified",
+        "etag",
+        "expires",
+        "cache-control",
+        "date",
+    ] {
         ensure!(answer.header(name).is_some(), "GET brings no {name}");
     }
     for name in ["last-modified", "expires", "date"] {
@@ -740,10 +1003,20 @@ fn c9919_6_02(run: &Run) -> Judgement {
 
 fn c9919_7_2_01(run: &Run) -> Judgement {
     let (answer, basic) = cached(run)?;
-    let single = basic.singles.first().ok_or_else(|| Finding::Fail("an empty answer".into()))?;
-    ensure!(Some(date(&answer, "expires")?) == single.next_update, "Expires is not nextUpdate {:?}", single.next_update);
+    let single = basic
+        .singles
+        .first()
+        .ok_or_else(|| Finding::Fail("an empty answer".into()))?;
+    ensure!(
+        Some(date(&answer, "expires")?) == single.next_update,
+        "Expires is not nextUpdate {:?}",
+        single.next_update
+    );
     let modified = date(&answer, "last-modified")?;
-    ensure!(modified == single.this_update || modified == basic.produced, "Last-Modified is {modified}");
+    ensure!(
+        modified == single.this_update || modified == basic.produced,
+        "Last-Modified is {modified}"
+    );
     Ok(())
 }
 
@@ -751,20 +1024,35 @@ fn c9919_7_2_02(run: &Run) -> Judgement {
     let (issued, id, url) = subject(run)?;
     let (answer, _) = cached(run)?;
     let tag = answer.header("etag").unwrap_or_default().to_owned();
-    ensure!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2, "the ETag is {tag:?}");
+    ensure!(
+        tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2,
+        "the ETag is {tag:?}"
+    );
     let (again, _) = cached(run)?;
-    ensure!((again.body == answer.body) == (again.header("etag") == Some(&tag)), "the ETag does not follow the answer");
-    let body = base64::standard(Question::about(id).der()).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    ensure!(
+        (again.body == answer.body) == (again.header("etag") == Some(&tag)),
+        "the ETag does not follow the answer"
+    );
+    let body = base64::standard(Question::about(id).der())
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D");
     let request = Request::get(&format!("{}/{body}", url.trim_end_matches('/'))).header("If-None-Match", &tag);
     let conditional = run.send(&request)?;
     let fresh = conditional.status == 200 && conditional.header("etag") != Some(&tag);
-    ensure!(conditional.status == 304 || fresh, "If-None-Match gets {}", conditional.status);
+    ensure!(
+        conditional.status == 304 || fresh,
+        "If-None-Match gets {}",
+        conditional.status
+    );
     ensure!(issued.chain.len() > 1, "the chain is too short");
     Ok(())
 }
 
 fn max_age(cache: &str) -> Option<i64> {
-    cache.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
+    cache
+        .split(',')
+        .find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
 }
 
 fn c9919_7_2_03(run: &Run) -> Judgement {
@@ -773,10 +1061,15 @@ fn c9919_7_2_03(run: &Run) -> Judgement {
     for directive in ["public", "no-transform", "must-revalidate"] {
         ensure!(cache.contains(directive), "Cache-Control is {cache:?}");
     }
-    let Some(age) = max_age(&cache) else { return Err(Finding::Fail(format!("Cache-Control is {cache:?}"))) };
+    let Some(age) = max_age(&cache) else {
+        return Err(Finding::Fail(format!("Cache-Control is {cache:?}")));
+    };
     let until = date(&answer, "date")?.as_second() + age;
     for next in basic.singles.iter().filter_map(|single| single.next_update) {
-        ensure!(until <= next.as_second(), "max-age {age} reaches beyond nextUpdate {next}");
+        ensure!(
+            until <= next.as_second(),
+            "max-age {age} reaches beyond nextUpdate {next}"
+        );
     }
     Ok(())
 }

@@ -14,12 +14,21 @@ pub(super) const CASES: &[Case] = &[
     must_read!(c8555_7_4_01, "A new order is 201 with Location and what was asked."),
     must!(c8555_7_4_02, "What cannot be met is refused, not altered."),
     must_read!(c8555_7_4_04, "Missing, empty or ill-typed identifiers are malformed."),
-    must_read!(c8555_7_1_3_01, "An order has status, identifiers, authorizations and finalize."),
+    must_read!(
+        c8555_7_1_3_01,
+        "An order has status, identifiers, authorizations and finalize."
+    ),
     must!(c8555_7_1_3_02, "A pending order expires, in the future."),
-    must!(c8555_7_1_3_04, "A wildcard's authorization is for the base name and says so."),
+    must!(
+        c8555_7_1_3_04,
+        "A wildcard's authorization is for the base name and says so."
+    ),
     must_read!(c8555_7_1_3_05, "Only a whole leftmost label can be an asterisk."),
     should!(c8555_7_1_3_07, "An order shows the authorizations it reuses."),
-    must_read!(c8555_7_1_4_01, "An authorization has identifier, status and challenges."),
+    must_read!(
+        c8555_7_1_4_01,
+        "An authorization has identifier, status and challenges."
+    ),
     must!(c8555_7_1_4_04, "Names with U-labels are refused."),
     must!(c8555_7_1_4_05, "Labels beginning xn-- are checked."),
     must!(c8555_7_1_6_02, "An order with only valid authorizations is ready."),
@@ -28,14 +37,29 @@ pub(super) const CASES: &[Case] = &[
 
 fn check_order(object: &Value) -> Judgement {
     let known = ["pending", "ready", "processing", "valid", "invalid"];
-    ensure!(known.iter().any(|status| object["status"] == *status), "the status is {}", object["status"]);
+    ensure!(
+        known.iter().any(|status| object["status"] == *status),
+        "the status is {}",
+        object["status"]
+    );
     let identifiers = object["identifiers"].as_array();
     let sound = |identifier: &Value| identifier["type"].is_string() && identifier["value"].is_string();
-    ensure!(identifiers.is_some_and(|all| !all.is_empty() && all.iter().all(sound)), "identifiers: {object}");
+    ensure!(
+        identifiers.is_some_and(|all| !all.is_empty() && all.iter().all(sound)),
+        "identifiers: {object}"
+    );
     let authorizations = strings(&object["authorizations"]);
     ensure!(object["authorizations"].is_array(), "authorizations: {object}");
-    ensure!(authorizations.iter().all(|url| url.starts_with("https://")), "authorizations: {authorizations:?}");
-    ensure!(object["finalize"].as_str().is_some_and(|url| url.starts_with("https://")), "finalize: {object}");
+    ensure!(
+        authorizations.iter().all(|url| url.starts_with("https://")),
+        "authorizations: {authorizations:?}"
+    );
+    ensure!(
+        object["finalize"]
+            .as_str()
+            .is_some_and(|url| url.starts_with("https://")),
+        "finalize: {object}"
+    );
     Ok(())
 }
 
@@ -50,7 +74,11 @@ fn c8555_7_4_01(run: &Run) -> Judgement {
         .filter_map(|identifier| identifier["value"].as_str().map(str::to_owned))
         .collect();
     ensure!(shown == HashSet::from(names), "the order is for {shown:?}");
-    ensure!(order.authorizations().len() == 2, "two names have {} authorizations", order.authorizations().len());
+    ensure!(
+        order.authorizations().len() == 2,
+        "two names have {} authorizations",
+        order.authorizations().len()
+    );
     Ok(())
 }
 
@@ -68,7 +96,10 @@ fn c8555_7_4_02(run: &Run) -> Judgement {
         payload["identifiers"] = identifiers(&[run.name("when")]);
         let answer = run.try_order(run.account()?, &payload)?;
         if answer.status == 201 {
-            let (name, value) = extra.as_object().and_then(|all| all.iter().next()).ok_or_else(|| Finding::Blocked("no field".into()))?;
+            let (name, value) = extra
+                .as_object()
+                .and_then(|all| all.iter().next())
+                .ok_or_else(|| Finding::Blocked("no field".into()))?;
             let shown = &answer.json()?[name];
             ensure!(shown == value, "{what} is accepted and shown as {shown}");
             run.warn(format!("{what} is accepted"));
@@ -89,7 +120,11 @@ fn c8555_7_4_04(run: &Run) -> Judgement {
         json!({"identifiers": [{"type": "dns"}]}),
         json!({"identifiers": [{"type": "dns", "value": 7}]}),
     ] {
-        refused(&run.try_order(run.account()?, &payload)?, "malformed", &payload.to_string())?;
+        refused(
+            &run.try_order(run.account()?, &payload)?,
+            "malformed",
+            &payload.to_string(),
+        )?;
     }
     Ok(())
 }
@@ -103,7 +138,11 @@ fn c8555_7_1_3_01(run: &Run) -> Judgement {
     check_order(&issued.order.object)?;
     let later = run.look(account, &issued.order)?;
     check_order(&later.object)?;
-    ensure!(later.object["certificate"] == issued.url.as_str(), "a valid order shows certificate {}", later.object["certificate"]);
+    ensure!(
+        later.object["certificate"] == issued.url.as_str(),
+        "a valid order shows certificate {}",
+        later.object["certificate"]
+    );
     Ok(())
 }
 
@@ -116,7 +155,11 @@ fn c8555_7_1_3_02(run: &Run) -> Judgement {
     }
     let valid = &run.certificate()?.order.object;
     let expires = valid["expires"].as_str().unwrap_or_default();
-    ensure!(time::rfc3339(expires).is_ok(), "expires of a valid order is {}", valid["expires"]);
+    ensure!(
+        time::rfc3339(expires).is_ok(),
+        "expires of a valid order is {}",
+        valid["expires"]
+    );
     Ok(())
 }
 
@@ -131,7 +174,11 @@ fn c8555_7_1_3_04(run: &Run) -> Judgement {
     ensure!(*shown == format!("*.{base}"), "the order is for {shown}");
     for url in strings(&answer.json()?["authorizations"]) {
         let object = run.authorization(account, &url)?;
-        ensure!(object["identifier"]["value"] == base.as_str(), "the authorization is for {}", object["identifier"]);
+        ensure!(
+            object["identifier"]["value"] == base.as_str(),
+            "the authorization is for {}",
+            object["identifier"]
+        );
         ensure!(object["wildcard"] == json!(true), "wildcard is {}", object["wildcard"]);
     }
     Ok(())
@@ -140,7 +187,11 @@ fn c8555_7_1_3_04(run: &Run) -> Judgement {
 fn refuse_names(run: &Run, names: &[String]) -> Judgement {
     for name in names {
         let payload = json!({"identifiers": identifiers(std::slice::from_ref(name))});
-        refused(&run.try_order(run.account()?, &payload)?, "", &format!("the name {name:?}"))?;
+        refused(
+            &run.try_order(run.account()?, &payload)?,
+            "",
+            &format!("the name {name:?}"),
+        )?;
     }
     Ok(())
 }
@@ -155,10 +206,20 @@ fn c8555_7_1_3_05(run: &Run) -> Judgement {
 fn c8555_7_1_3_07(run: &Run) -> Judgement {
     let issued = run.certificate()?;
     let order = run.order(&issued.account, &issued.names)?;
-    ensure!(order.authorizations().len() == issued.names.len(), "the order shows {:?}", order.authorizations());
+    ensure!(
+        order.authorizations().len() == issued.names.len(),
+        "the order shows {:?}",
+        order.authorizations()
+    );
     for url in order.authorizations() {
         let object = run.authorization(&issued.account, &url)?;
-        ensure!(issued.names.iter().any(|name| object["identifier"]["value"] == name.as_str()), "{object}");
+        ensure!(
+            issued
+                .names
+                .iter()
+                .any(|name| object["identifier"]["value"] == name.as_str()),
+            "{object}"
+        );
     }
     Ok(())
 }
@@ -168,13 +229,29 @@ fn c8555_7_1_4_01(run: &Run) -> Judgement {
     let order = run.order(account, &[run.name("shape")])?;
     for url in order.authorizations() {
         let object = run.authorization(account, &url)?;
-        ensure!(object["identifier"]["type"].is_string() && object["identifier"]["value"].is_string(), "{object}");
-        ensure!(object["status"] == "pending", "a new authorization is {}", object["status"]);
+        ensure!(
+            object["identifier"]["type"].is_string() && object["identifier"]["value"].is_string(),
+            "{object}"
+        );
+        ensure!(
+            object["status"] == "pending",
+            "a new authorization is {}",
+            object["status"]
+        );
         let challenges = object["challenges"].as_array();
-        ensure!(challenges.is_some_and(|all| !all.is_empty()), "a pending authorization without challenges");
+        ensure!(
+            challenges.is_some_and(|all| !all.is_empty()),
+            "a pending authorization without challenges"
+        );
         for challenge in challenges.into_iter().flatten() {
-            ensure!(challenge["type"].is_string() && challenge["status"].is_string(), "{challenge}");
-            ensure!(challenge["url"].as_str().is_some_and(|url| url.starts_with("https://")), "{challenge}");
+            ensure!(
+                challenge["type"].is_string() && challenge["status"].is_string(),
+                "{challenge}"
+            );
+            ensure!(
+                challenge["url"].as_str().is_some_and(|url| url.starts_with("https://")),
+                "{challenge}"
+            );
         }
     }
     Ok(())
@@ -183,7 +260,14 @@ fn c8555_7_1_4_01(run: &Run) -> Judgement {
 fn c8555_7_1_4_04(run: &Run) -> Judgement {
     let base = run.name("idn");
     // The Kelvin sign folds to an ASCII k.
-    refuse_names(run, &[format!("bücher.{base}"), format!("\u{212a}elvin.{base}"), format!("例え.{base}")])
+    refuse_names(
+        run,
+        &[
+            format!("bücher.{base}"),
+            format!("\u{212a}elvin.{base}"),
+            format!("例え.{base}"),
+        ],
+    )
 }
 
 fn c8555_7_1_4_05(run: &Run) -> Judgement {
@@ -193,7 +277,9 @@ fn c8555_7_1_4_05(run: &Run) -> Judgement {
     refuse_names(run, &broken.map(|label| format!("{label}.{base}")))?;
     let good = json!({"identifiers": identifiers(&[format!("xn--bcher-kva.{base}")])});
     let answer = run.try_order(run.account()?, &good)?;
-    run.expect(answer.status == 201, || format!("the sound label xn--bcher-kva: {}", answer.summary()));
+    run.expect(answer.status == 201, || {
+        format!("the sound label xn--bcher-kva: {}", answer.summary())
+    });
     Ok(())
 }
 
@@ -201,7 +287,11 @@ fn c8555_7_1_6_02(run: &Run) -> Judgement {
     let account = run.account()?;
     let name = run.name("ready");
     let order = run.ready_order(account, std::slice::from_ref(&name)).or_fail()?;
-    ensure!(order.status() == "ready", "after its last authorization the order is {}", order.status());
+    ensure!(
+        order.status() == "ready",
+        "after its last authorization the order is {}",
+        order.status()
+    );
     let again = run.order(account, &[name])?;
     let all_valid = again
         .authorizations()
@@ -211,7 +301,11 @@ fn c8555_7_1_6_02(run: &Run) -> Judgement {
         .into_iter()
         .all(|valid| valid);
     let expected = if all_valid { "ready" } else { "pending" };
-    ensure!(again.status() == expected, "an order with all valid authorizations {all_valid} is {}", again.status());
+    ensure!(
+        again.status() == expected,
+        "an order with all valid authorizations {all_valid} is {}",
+        again.status()
+    );
     Ok(())
 }
 
@@ -228,8 +322,12 @@ fn c8555_8_3_01(run: &Run) -> Judgement {
             let object = run.authorization(&account, &url)?;
             let mut own = HashSet::new();
             for challenge in object["challenges"].as_array().into_iter().flatten() {
-                let Some(token) = challenge["token"].as_str() else { continue };
-                let sound = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+                let Some(token) = challenge["token"].as_str() else {
+                    continue;
+                };
+                let sound = token
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
                 ensure!(token.len() >= 22 && sound, "the token {token:?}");
                 own.insert(token.to_owned());
             }

@@ -46,7 +46,10 @@ fn name_of(certificate: &Certificate) -> Judgement<String> {
 }
 
 fn info(run: &Run, name: &str) -> Judgement<Answer> {
-    run.get(&format!("{}/{name}", run.optional_url("renewalInfo")?.trim_end_matches('/')))
+    run.get(&format!(
+        "{}/{name}",
+        run.optional_url("renewalInfo")?.trim_end_matches('/')
+    ))
 }
 
 /// Start and end of the window.
@@ -56,7 +59,10 @@ fn window(run: &Run, issued: &Issued) -> Judgement<(Timestamp, Timestamp)> {
     let object = answer.json()?;
     let read = |name: &str| time::rfc3339(object["suggestedWindow"][name].as_str().unwrap_or_default()).read_as(name);
     let explanation = &object["explanationURL"];
-    ensure!(explanation.is_null() || explanation.is_string(), "explanationURL is {explanation}");
+    ensure!(
+        explanation.is_null() || explanation.is_string(),
+        "explanationURL is {explanation}"
+    );
     Ok((read("start")?, read("end")?))
 }
 
@@ -71,9 +77,15 @@ fn c9773_3_01(run: &Run) -> Judgement {
 }
 
 fn c9773_4_1_01(run: &Run) -> Judgement {
-    let key = [0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4];
+    let key = [
+        0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01,
+        0xc8, 0xd4,
+    ];
     let vector = format!("{}.{}", base64::url(key), base64::url([0, 0x87, 0x65, 0x43, 0x21]));
-    ensure!(vector == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE", "the suite's own name is off: {vector}");
+    ensure!(
+        vector == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
+        "the suite's own name is off: {vector}"
+    );
     window(run, run.certificate()?).map(|_| ())
 }
 
@@ -100,7 +112,11 @@ fn c9773_4_1_02(run: &Run) -> Judgement {
 fn c9773_4_1_03(run: &Run) -> Judgement {
     let answer = info(run, &name_of(run.certificate()?.leaf())?)?;
     ensure!(answer.status == 200, "GET: {}", answer.summary());
-    ensure!(answer.media_type() == "application/json", "Content-Type is {:?}", answer.media_type());
+    ensure!(
+        answer.media_type() == "application/json",
+        "Content-Type is {:?}",
+        answer.media_type()
+    );
     Ok(())
 }
 
@@ -148,7 +164,9 @@ const RETRY_SECONDS: std::ops::RangeInclusive<i64> = 1..=7 * 86_400;
 
 fn c9773_4_3_01(run: &Run) -> Judgement {
     let answer = info(run, &name_of(run.certificate()?.leaf())?)?;
-    let Some(value) = answer.header("retry-after") else { return Err(Finding::Fail("no Retry-After".into())) };
+    let Some(value) = answer.header("retry-after") else {
+        return Err(Finding::Fail("no Retry-After".into()));
+    };
     let seconds = time::retry_after(value, Timestamp::now()).read_as("Retry-After")?;
     ensure!(RETRY_SECONDS.contains(&seconds), "Retry-After is {seconds} seconds");
     Ok(())
@@ -169,9 +187,17 @@ fn c9773_5_01(run: &Run) -> Judgement {
     let answer = replacing(run, &issued)?;
     ensure!(answer.status == 201, "replaces: {}", answer.summary());
     let name = name_of(issued.leaf())?;
-    ensure!(answer.json()?["replaces"] == name.as_str(), "replaces is shown as {}", answer.json()?["replaces"]);
+    ensure!(
+        answer.json()?["replaces"] == name.as_str(),
+        "replaces is shown as {}",
+        answer.json()?["replaces"]
+    );
     let later = run.fetch_object(&issued.account, answer.header("location").unwrap_or_default())?;
-    ensure!(later["replaces"] == name.as_str(), "later replaces is {}", later["replaces"]);
+    ensure!(
+        later["replaces"] == name.as_str(),
+        "later replaces is {}",
+        later["replaces"]
+    );
     Ok(())
 }
 
@@ -179,9 +205,17 @@ fn c9773_5_02(run: &Run) -> Judgement {
     let issued = fresh(run)?;
     let name = name_of(issued.leaf())?;
     let payload = json!({"identifiers": identifiers(&issued.names), "replaces": name});
-    refused(&run.try_order(run.other_account()?, &payload)?, "", "another account's certificate")?;
+    refused(
+        &run.try_order(run.other_account()?, &payload)?,
+        "",
+        "another account's certificate",
+    )?;
     let payload = json!({"identifiers": identifiers(&[run.name("unrelated")]), "replaces": name});
-    refused(&run.try_order(&issued.account, &payload)?, "", "a certificate for other names")
+    refused(
+        &run.try_order(&issued.account, &payload)?,
+        "",
+        "a certificate for other names",
+    )
 }
 
 fn c9773_5_03(run: &Run) -> Judgement {
@@ -195,12 +229,17 @@ fn c9773_5_03(run: &Run) -> Judgement {
     }
     refused(&second, "alreadyReplaced", "a second order")?;
     ensure!(second.status == 409, "a second order: {}", second.summary());
-    let order = crate::issue::Order { url: String::new(), object: first.json()? };
+    let order = crate::issue::Order {
+        url: String::new(),
+        object: first.json()?,
+    };
     for authorization in order.authorizations() {
         run.post(&issued.account, &authorization, &json!({"status": "deactivated"}))?;
     }
     let third = replacing(run, &issued)?;
-    run.expect(third.status == 201, || format!("after the first order became invalid: {}", third.summary()));
+    run.expect(third.status == 201, || {
+        format!("after the first order became invalid: {}", third.summary())
+    });
     Ok(())
 }
 
@@ -208,8 +247,16 @@ fn c9773_5_04(run: &Run) -> Judgement {
     run.optional_url("renewalInfo")?;
     let account = run.account()?;
     let issued = run.certificate()?;
-    let (key, _) = name_of(issued.leaf())?.split_once('.').map(|(key, serial)| (key.to_owned(), serial.to_owned())).unwrap_or_default();
-    for wrong in [json!("x"), json!(7), json!(format!("{key}.{}", base64::url(random::<16>()))), json!("")] {
+    let (key, _) = name_of(issued.leaf())?
+        .split_once('.')
+        .map(|(key, serial)| (key.to_owned(), serial.to_owned()))
+        .unwrap_or_default();
+    for wrong in [
+        json!("x"),
+        json!(7),
+        json!(format!("{key}.{}", base64::url(random::<16>()))),
+        json!(""),
+    ] {
         let payload = json!({"identifiers": identifiers(&[run.name("ari")]), "replaces": wrong});
         refused(&run.try_order(account, &payload)?, "", &format!("replaces {wrong}"))?;
     }
@@ -235,21 +282,34 @@ fn profiles(run: &Run) -> Judgement<Vec<String>> {
 }
 
 fn with_profile(run: &Run, profile: Value) -> Judgement<Answer> {
-    run.try_order(run.account()?, &json!({"identifiers": identifiers(&[run.name("profile")]), "profile": profile}))
+    run.try_order(
+        run.account()?,
+        &json!({"identifiers": identifiers(&[run.name("profile")]), "profile": profile}),
+    )
 }
 
 fn cprof_3_01(run: &Run) -> Judgement {
     profiles(run)?;
-    let texts = run.directory["meta"]["profiles"].as_object().is_some_and(|all| all.values().all(Value::is_string));
+    let texts = run.directory["meta"]["profiles"]
+        .as_object()
+        .is_some_and(|all| all.values().all(Value::is_string));
     ensure!(texts, "profiles are {}", run.directory["meta"]["profiles"]);
     Ok(())
 }
 
 fn cprof_4_01(run: &Run) -> Judgement {
     let known = profiles(run)?;
-    for wrong in known.iter().map(|name| name.to_uppercase()).chain(["no-such-profile".into(), String::new()]) {
+    for wrong in known
+        .iter()
+        .map(|name| name.to_uppercase())
+        .chain(["no-such-profile".into(), String::new()])
+    {
         if !known.contains(&wrong) {
-            refused(&with_profile(run, json!(wrong))?, "invalidProfile", &format!("the profile {wrong:?}"))?;
+            refused(
+                &with_profile(run, json!(wrong))?,
+                "invalidProfile",
+                &format!("the profile {wrong:?}"),
+            )?;
         }
     }
     Ok(())
@@ -263,11 +323,25 @@ fn cprof_4_03(run: &Run) -> Judgement {
             run.warn(format!("the profile {profile} is not for this account or name"));
             continue;
         }
-        ensure!(answer.json()?["profile"] == profile.as_str(), "the order shows {}", answer.json()?["profile"]);
+        ensure!(
+            answer.json()?["profile"] == profile.as_str(),
+            "the order shows {}",
+            answer.json()?["profile"]
+        );
         let later = run.fetch_object(run.account()?, answer.header("location").unwrap_or_default())?;
-        ensure!(later["profile"] == profile.as_str(), "later the order shows {}", later["profile"]);
-        let issued = run.issue_with(run.account()?, &[run.name("profile")], json!({"profile": profile})).or_fail()?;
-        ensure!(issued.order.object["profile"] == profile.as_str(), "at the end the order shows {}", issued.order.object);
+        ensure!(
+            later["profile"] == profile.as_str(),
+            "later the order shows {}",
+            later["profile"]
+        );
+        let issued = run
+            .issue_with(run.account()?, &[run.name("profile")], json!({"profile": profile}))
+            .or_fail()?;
+        ensure!(
+            issued.order.object["profile"] == profile.as_str(),
+            "at the end the order shows {}",
+            issued.order.object
+        );
     }
     Ok(())
 }
@@ -276,7 +350,11 @@ fn cprof_4_04(run: &Run) -> Judgement {
     let known = profiles(run)?;
     let order = run.order(run.account()?, &[run.name("profile")])?;
     let shown = order.object["profile"].as_str().unwrap_or_default();
-    ensure!(known.iter().any(|profile| profile == shown), "the order shows {}", order.object["profile"]);
+    ensure!(
+        known.iter().any(|profile| profile == shown),
+        "the order shows {}",
+        order.object["profile"]
+    );
     Ok(())
 }
 

@@ -36,7 +36,9 @@ fn is_revoked(run: &Run, issued: &Issued) -> Judgement<Option<u8>> {
     };
     if !issued.leaf().crl_uris().is_empty() {
         let crl = run.crl_listing(issued)?;
-        let entry = crl.entry(&issued.leaf().serial).ok_or_else(|| Finding::Fail("no CRL entry".into()))?;
+        let entry = crl
+            .entry(&issued.leaf().serial)
+            .ok_or_else(|| Finding::Fail("no CRL entry".into()))?;
         let reason = entry.reason().map_err(Finding::Fail)?;
         if let Some(by_ocsp) = by_ocsp {
             ensure!(by_ocsp == reason, "OCSP has reason {by_ocsp:?}, the CRL {reason:?}");
@@ -53,9 +55,18 @@ fn c8555_7_6_01(run: &Run) -> Judgement {
     let pem = String::from_utf8_lossy(&issued.answer.body).into_owned();
     let forms = [
         ("PEM", json!({"certificate": pem})),
-        ("a truncated certificate", json!({"certificate": base64::url(&der[..der.len() - 1])})),
-        ("octets behind the certificate", json!({"certificate": base64::url([der.as_slice(), &[0]].concat())})),
-        ("standard base64", json!({"certificate": format!("{standard}{}", if standard.ends_with('=') { "" } else { "=" })})),
+        (
+            "a truncated certificate",
+            json!({"certificate": base64::url(&der[..der.len() - 1])}),
+        ),
+        (
+            "octets behind the certificate",
+            json!({"certificate": base64::url([der.as_slice(), &[0]].concat())}),
+        ),
+        (
+            "standard base64",
+            json!({"certificate": format!("{standard}{}", if standard.ends_with('=') { "" } else { "=" })}),
+        ),
         ("a number", json!({"certificate": 7})),
         ("nothing", json!({})),
     ];
@@ -68,7 +79,11 @@ fn c8555_7_6_01(run: &Run) -> Judgement {
 fn c8555_7_6_02(run: &Run) -> Judgement {
     let issued = run.issue(run.account()?, &[run.name("revoke")])?;
     let answer = run.revoke(&issued.account, &issued, None)?;
-    ensure!(answer.status == 200, "revocation by the issuing account: {}", answer.summary());
+    ensure!(
+        answer.status == 200,
+        "revocation by the issuing account: {}",
+        answer.summary()
+    );
     match is_revoked(run, &issued) {
         Err(Finding::NotOffered(_)) => Ok(()),
         other => other.map(|_| ()),
@@ -83,12 +98,20 @@ fn revoke_by_key(run: &Run, issued: &Issued, key: &Key) -> Judgement<Answer> {
 fn c8555_7_6_03(run: &Run) -> Judgement {
     let issued = run.issue(run.account()?, &[run.name("ownkey")])?;
     let answer = revoke_by_key(run, &issued, &issued.key)?;
-    ensure!(answer.status == 200, "revocation by the certificate's key: {}", answer.summary());
+    ensure!(
+        answer.status == 200,
+        "revocation by the certificate's key: {}",
+        answer.summary()
+    );
     let account = run.new_account(Key::p256())?;
     let issued = run.issue(&account, &[run.name("orphan")])?;
     run.post(&account, &account.url, &json!({"status": "deactivated"}))?;
     let answer = revoke_by_key(run, &issued, &issued.key)?;
-    ensure!(answer.status == 200, "the same after its account was deactivated: {}", answer.summary());
+    ensure!(
+        answer.status == 200,
+        "the same after its account was deactivated: {}",
+        answer.summary()
+    );
     Ok(())
 }
 
@@ -98,7 +121,11 @@ fn c8555_7_6_04(run: &Run) -> Judgement {
     let heir = run.new_account(Key::p256())?;
     run.ready_order(&heir, &names)?;
     let answer = run.revoke(&heir, &issued, None)?;
-    ensure!(answer.status == 200, "revocation by an account with all authorizations: {}", answer.summary());
+    ensure!(
+        answer.status == 200,
+        "revocation by an account with all authorizations: {}",
+        answer.summary()
+    );
     Ok(())
 }
 
@@ -109,16 +136,28 @@ fn c8555_7_6_05(run: &Run) -> Judgement {
         refused(&answer, "unauthorized", what)?;
         run.still_good(&issued, what)
     };
-    refuse(run.revoke(run.other_account()?, &issued, None)?, "revocation by an account with no authorization")?;
+    refuse(
+        run.revoke(run.other_account()?, &issued, None)?,
+        "revocation by an account with no authorization",
+    )?;
     let partial = run.new_account(Key::p256())?;
     let order = run.ready_order(&partial, &names[..1])?;
-    refuse(run.revoke(&partial, &issued, None)?, "revocation by an account with one of two authorizations")?;
+    refuse(
+        run.revoke(&partial, &issued, None)?,
+        "revocation by an account with one of two authorizations",
+    )?;
     let second = run.ready_order(&partial, &names[1..])?;
     for authorization in order.authorizations().iter().chain(&second.authorizations()) {
         run.post(&partial, authorization, &json!({"status": "deactivated"}))?;
     }
-    refuse(run.revoke(&partial, &issued, None)?, "revocation by an account with deactivated authorizations")?;
-    refuse(revoke_by_key(run, &issued, &Key::p256())?, "revocation by an unrelated key")
+    refuse(
+        run.revoke(&partial, &issued, None)?,
+        "revocation by an account with deactivated authorizations",
+    )?;
+    refuse(
+        revoke_by_key(run, &issued, &Key::p256())?,
+        "revocation by an unrelated key",
+    )
 }
 
 fn c8555_7_6_06(run: &Run) -> Judgement {
@@ -135,7 +174,9 @@ fn c8555_7_6_07(run: &Run) -> Judgement {
         let payload = json!({"certificate": base64::url(&issued.leaf().der), "reason": reason});
         let answer = run.post(&issued.account, &run.url("revokeCert")?, &payload)?;
         refused(&answer, "badRevocationReason|malformed", &format!("reason {reason}"))?;
-        run.expect(answer.problem() == "badRevocationReason", || format!("reason {reason} is {}", answer.problem()));
+        run.expect(answer.problem() == "badRevocationReason", || {
+            format!("reason {reason} is {}", answer.problem())
+        });
     }
     run.still_good(issued, "refused reasons")?;
     for reason in [2, 6, 10] {
@@ -161,17 +202,26 @@ fn c8555_7_6_09(run: &Run) -> Judgement {
         let issued = run.issue(run.account()?, &[run.name("reason")])?;
         // Some servers take keyCompromise only from the key itself.
         let payload = json!({"certificate": base64::url(&issued.leaf().der), "reason": reason}).to_string();
-        let signer = if reason == 1 { Signer::Key(&issued.key) } else { issued.account.signer() };
+        let signer = if reason == 1 {
+            Signer::Key(&issued.key)
+        } else {
+            issued.account.signer()
+        };
         let answer = run.post_as(signer, &run.url("revokeCert")?, payload.as_bytes())?;
         if !answer.is_success() {
             refused(&answer, "badRevocationReason|unauthorized", &format!("reason {reason}"))?;
             continue;
         }
         let shown = is_revoked(run, &issued)?;
-        ensure!(shown == Some(reason), "reason {reason} was given, {shown:?} is published");
+        ensure!(
+            shown == Some(reason),
+            "reason {reason} was given, {shown:?} is published"
+        );
         published.push(reason);
     }
-    run.expect(published.len() == 4, || format!("only the reasons {published:?} are accepted"));
+    run.expect(published.len() == 4, || {
+        format!("only the reasons {published:?} are accepted")
+    });
     Ok(())
 }
 
@@ -186,9 +236,17 @@ fn c8555_7_6_10(run: &Run) -> Judgement {
         *last ^= 1;
     }
     for (what, der, signer) in [
-        ("a made-up certificate with a known serial", &made, issued.account.signer()),
+        (
+            "a made-up certificate with a known serial",
+            &made,
+            issued.account.signer(),
+        ),
         ("the same by its own key", &made, Signer::Key(&key)),
-        ("a certificate with a changed signature", &changed, issued.account.signer()),
+        (
+            "a certificate with a changed signature",
+            &changed,
+            issued.account.signer(),
+        ),
     ] {
         let payload: Value = json!({"certificate": base64::url(der)});
         let answer = run.post_as(signer, &run.url("revokeCert")?, payload.to_string().as_bytes())?;

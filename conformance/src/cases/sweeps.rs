@@ -18,13 +18,25 @@ pub(super) const CASES: &[Case] = &[
     should!(c8555_6_7_01, "Every error is a problem document."),
     must!(c8555_6_7_02, "Only registered error types are used."),
     must!(c8555_6_7_03, "A problem's status is the answer's."),
-    must!(c8555_6_7_1_01, "A problem has no identifier at its top level; compound has subproblems."),
+    must!(
+        c8555_6_7_1_01,
+        "A problem has no identifier at its top level; compound has subproblems."
+    ),
     must_read!(c8555_7_1_02, "Every resource links to the directory."),
-    must_read!(c8555_7_1_3_03, "error is a problem; certificate is there exactly when valid."),
-    must!(c8555_7_1_3_06, "An order's identifiers and authorizations never change."),
+    must_read!(
+        c8555_7_1_3_03,
+        "error is a problem; certificate is there exactly when valid."
+    ),
+    must!(
+        c8555_7_1_3_06,
+        "An order's identifiers and authorizations never change."
+    ),
     must!(c8555_7_1_4_03, "wildcard is absent from other authorizations."),
     must!(c8555_7_1_6_01, "States only move along the drawn edges."),
-    must!(c8555_8_01, "Every challenge has type, url and status; a valid one when it was validated."),
+    must!(
+        c8555_8_01,
+        "Every challenge has type, url and status; a valid one when it was validated."
+    ),
     must!(c8555_8_02, "A challenge with an error is processing or invalid."),
     must_read!(c8555_9_7_01, "Identifier and challenge types are registered ones."),
     must_read!(c9110_10_2_3_01, "Every Retry-After is seconds or a date."),
@@ -82,8 +94,16 @@ const REGISTERED_CHALLENGES: &[&str] = &[
     "dns-persist-01",
 ];
 
-const REGISTERED_IDENTIFIERS: &[&str] =
-    &["dns", "ip", "email", "TNAuthList", "NfInstanceId", "bundleEID", "permanent-identifier", "hardware-module"];
+const REGISTERED_IDENTIFIERS: &[&str] = &[
+    "dns",
+    "ip",
+    "email",
+    "TNAuthList",
+    "NfInstanceId",
+    "bundleEID",
+    "permanent-identifier",
+    "hardware-module",
+];
 
 /// Exchanges with the ACME server that came to an ACME resource.
 fn acme(run: &Run) -> Vec<Arc<Exchange>> {
@@ -104,7 +124,10 @@ fn problems(run: &Run) -> Vec<(String, Value)> {
     fn collect(value: &Value, label: &str, found: &mut Vec<(String, Value)>) {
         match value {
             Value::Object(members) => {
-                if members.get("type").is_some_and(|kind| kind.as_str().is_some_and(|kind| kind.starts_with("urn:"))) {
+                if members
+                    .get("type")
+                    .is_some_and(|kind| kind.as_str().is_some_and(|kind| kind.starts_with("urn:")))
+                {
                     found.push((label.to_owned(), value.clone()));
                 }
                 members.values().for_each(|member| collect(member, label, found));
@@ -140,14 +163,22 @@ fn c8555_6_1_07(run: &Run) -> Judgement {
 fn c8555_6_5_01(run: &Run) -> Judgement {
     for exchange in posts(run) {
         let nonce = exchange.answer.header("replay-nonce");
-        ensure!(!exchange.answer.is_success() || nonce.is_some(), "{}: no Replay-Nonce", exchange.label());
+        ensure!(
+            !exchange.answer.is_success() || nonce.is_some(),
+            "{}: no Replay-Nonce",
+            exchange.label()
+        );
     }
     Ok(())
 }
 
 fn c8555_6_5_02(run: &Run) -> Judgement {
     for exchange in posts(run) {
-        ensure!(exchange.answer.header("replay-nonce").is_some(), "{}: no Replay-Nonce", exchange.label());
+        ensure!(
+            exchange.answer.header("replay-nonce").is_some(),
+            "{}: no Replay-Nonce",
+            exchange.label()
+        );
     }
     Ok(())
 }
@@ -155,7 +186,10 @@ fn c8555_6_5_02(run: &Run) -> Judgement {
 fn c8555_6_5_1_02(run: &Run) -> Judgement {
     for exchange in acme(run) {
         for nonce in exchange.answer.headers_named("replay-nonce") {
-            let sound = !nonce.is_empty() && nonce.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            let sound = !nonce.is_empty()
+                && nonce
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
             ensure!(sound, "{}: the nonce {nonce:?}", exchange.label());
             run.expect(is_base64url(nonce), || format!("the nonce {nonce:?} has spare bits"));
         }
@@ -167,8 +201,16 @@ fn c8555_6_7_01(run: &Run) -> Judgement {
     for exchange in acme(run) {
         if exchange.answer.status >= 400 && exchange.request.method != "HEAD" && exchange.request.method != "OPTIONS" {
             let kind = exchange.answer.media_type();
-            ensure!(kind == "application/problem+json", "{}: Content-Type is {kind:?}", exchange.label());
-            ensure!(exchange.answer.json()?.is_object(), "{}: no problem document", exchange.label());
+            ensure!(
+                kind == "application/problem+json",
+                "{}: Content-Type is {kind:?}",
+                exchange.label()
+            );
+            ensure!(
+                exchange.answer.json()?.is_object(),
+                "{}: no problem document",
+                exchange.label()
+            );
         }
     }
     Ok(())
@@ -199,10 +241,18 @@ fn c8555_6_7_1_01(run: &Run) -> Judgement {
     for exchange in acme(run) {
         if exchange.answer.media_type() == "application/problem+json" {
             let problem = exchange.answer.json()?;
-            ensure!(problem["identifier"].is_null(), "{}: identifier at the top level", exchange.label());
+            ensure!(
+                problem["identifier"].is_null(),
+                "{}: identifier at the top level",
+                exchange.label()
+            );
             let compound = problem["type"].as_str().is_some_and(|kind| kind.ends_with(":compound"));
             let subproblems = problem["subproblems"].as_array().map_or(0, Vec::len);
-            ensure!(!compound || subproblems > 0, "{}: compound without subproblems", exchange.label());
+            ensure!(
+                !compound || subproblems > 0,
+                "{}: compound without subproblems",
+                exchange.label()
+            );
         }
     }
     Ok(())
@@ -217,7 +267,11 @@ fn c8555_7_1_02(run: &Run) -> Judgement {
             continue;
         }
         let index = exchange.answer.links("index");
-        ensure!(index.contains(&run.options.directory), "{}: Link rel=index is {index:?}", exchange.label());
+        ensure!(
+            index.contains(&run.options.directory),
+            "{}: Link rel=index is {index:?}",
+            exchange.label()
+        );
     }
     Ok(())
 }
@@ -244,7 +298,13 @@ fn c8555_7_1_3_06(run: &Run) -> Judgement {
         let before = first.entry(sighting.url.clone()).or_insert_with(|| sighting.clone());
         for name in ["identifiers", "authorizations"] {
             let same = as_set(&before.object[name]) == as_set(&sighting.object[name]);
-            ensure!(same, "{}: {name} went from {} to {}", sighting.url, before.object[name], sighting.object[name]);
+            ensure!(
+                same,
+                "{}: {name} went from {} to {}",
+                sighting.url,
+                before.object[name],
+                sighting.object[name]
+            );
         }
     }
     Ok(())
@@ -261,8 +321,14 @@ fn c8555_7_1_4_03(run: &Run) -> Judgement {
     for sighting in run.evidence.authorizations() {
         let shown = &sighting.object["wildcard"];
         if !wildcards.contains(&sighting.url) {
-            ensure!(*shown != Value::Bool(true), "{}: wildcard for an ordinary name", sighting.url);
-            run.expect(shown.is_null(), || format!("{}: wildcard is written out as {shown}", sighting.url));
+            ensure!(
+                *shown != Value::Bool(true),
+                "{}: wildcard for an ordinary name",
+                sighting.url
+            );
+            run.expect(shown.is_null(), || {
+                format!("{}: wildcard is written out as {shown}", sighting.url)
+            });
         }
     }
     Ok(())
@@ -270,7 +336,11 @@ fn c8555_7_1_4_03(run: &Run) -> Judgement {
 
 /// Where each state may lead, itself apart.
 fn may_become(kind: &str, from: &str, to: &str) -> bool {
-    let rank = |status: &str| ["pending", "ready", "processing", "valid"].iter().position(|known| *known == status);
+    let rank = |status: &str| {
+        ["pending", "ready", "processing", "valid"]
+            .iter()
+            .position(|known| *known == status)
+    };
     match kind {
         "order" if matches!(from, "valid" | "invalid") => false,
         "order" if to == "invalid" => true,
@@ -287,7 +357,10 @@ fn c8555_7_1_6_01(run: &Run) -> Judgement {
     let mut step = |kind: &str, url: &str, status: &Value| -> Judgement {
         let status = status.as_str().unwrap_or_default().to_owned();
         if let Some(before) = last.insert(url.to_owned(), status.clone()) {
-            ensure!(before == status || may_become(kind, &before, &status), "{url}: {kind} went from {before} to {status}");
+            ensure!(
+                before == status || may_become(kind, &before, &status),
+                "{url}: {kind} went from {before} to {status}"
+            );
         }
         Ok(())
     };
@@ -297,7 +370,11 @@ fn c8555_7_1_6_01(run: &Run) -> Judgement {
     for sighting in run.evidence.authorizations() {
         step("authorization", &sighting.url, &sighting.object["status"])?;
         for challenge in sighting.object["challenges"].as_array().into_iter().flatten() {
-            step("challenge", challenge["url"].as_str().unwrap_or_default(), &challenge["status"])?;
+            step(
+                "challenge",
+                challenge["url"].as_str().unwrap_or_default(),
+                &challenge["status"],
+            )?;
         }
     }
     Ok(())
@@ -328,8 +405,13 @@ fn c8555_8_02(run: &Run) -> Judgement {
     for (url, challenge) in challenges(run) {
         let status = challenge["status"].as_str().unwrap_or_default();
         let tried = ["processing", "invalid"].contains(&status);
-        ensure!(challenge["error"].is_null() || tried, "{url}: a {status} challenge with an error");
-        run.expect(status != "invalid" || challenge["error"].is_object(), || format!("{url}: invalid without error"));
+        ensure!(
+            challenge["error"].is_null() || tried,
+            "{url}: a {status} challenge with an error"
+        );
+        run.expect(status != "invalid" || challenge["error"].is_object(), || {
+            format!("{url}: invalid without error")
+        });
     }
     Ok(())
 }
@@ -337,7 +419,11 @@ fn c8555_8_02(run: &Run) -> Judgement {
 fn c8555_9_7_01(run: &Run) -> Judgement {
     for sighting in run.evidence.authorizations() {
         let kind = sighting.object["identifier"]["type"].as_str().unwrap_or_default();
-        ensure!(REGISTERED_IDENTIFIERS.contains(&kind), "{}: identifier type {kind}", sighting.url);
+        ensure!(
+            REGISTERED_IDENTIFIERS.contains(&kind),
+            "{}: identifier type {kind}",
+            sighting.url
+        );
     }
     for (url, challenge) in challenges(run) {
         let kind = challenge["type"].as_str().unwrap_or_default();
@@ -361,10 +447,18 @@ fn c9110_15_5_6_01(run: &Run) -> Judgement {
     for exchange in run.evidence.exchanges() {
         if exchange.answer.status == 405 {
             seen = true;
-            ensure!(exchange.answer.header("allow").is_some(), "{}: no Allow", exchange.label());
+            ensure!(
+                exchange.answer.header("allow").is_some(),
+                "{}: no Allow",
+                exchange.label()
+            );
         }
     }
-    if seen { Ok(()) } else { Err(Finding::Blocked("no 405 in the run".into())) }
+    if seen {
+        Ok(())
+    } else {
+        Err(Finding::Blocked("no 405 in the run".into()))
+    }
 }
 
 fn c8288_3_01(run: &Run) -> Judgement {

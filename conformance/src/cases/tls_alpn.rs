@@ -38,17 +38,22 @@ fn decide(run: &Run, shows: Vec<(&'static str, Show)>) -> Judgement<Vec<(&'stati
     for (what, show) in shows {
         let challenge = challenge(run, account)?;
         let authorization = account.key_authorization(&challenge.token);
-        run.tls_alpn01()?.script(&challenge.identifier, show(&challenge.identifier, &authorization));
+        run.tls_alpn01()?
+            .script(&challenge.identifier, show(&challenge.identifier, &authorization));
         run.respond(account, &challenge)?;
         trials.push((what, challenge));
     }
-    let decide = |(what, challenge): (_, Challenge)| Ok((what, run.decided(account, &challenge.authorization).or_fail()?));
+    let decide =
+        |(what, challenge): (_, Challenge)| Ok((what, run.decided(account, &challenge.authorization).or_fail()?));
     trials.into_iter().map(decide).collect()
 }
 
 fn all_become(run: &Run, shows: Vec<(&'static str, Show)>, status: &str) -> Judgement {
     for (what, authorization) in decide(run, shows)? {
-        ensure!(authorization["status"] == status, "{what}: the authorization is {authorization}");
+        ensure!(
+            authorization["status"] == status,
+            "{what}: the authorization is {authorization}"
+        );
     }
     Ok(())
 }
@@ -67,8 +72,15 @@ fn sound_attempt(run: &Run) -> Judgement<(Challenge, Vec<Handshake>)> {
 
 fn c8737_3_01(run: &Run) -> Judgement {
     let challenge = challenge(run, run.account()?)?;
-    let sound = challenge.token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    ensure!(challenge.token.len() >= 22 && sound, "the token is {:?}", challenge.token);
+    let sound = challenge
+        .token
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    ensure!(
+        challenge.token.len() >= 22 && sound,
+        "the token is {:?}",
+        challenge.token
+    );
     Ok(())
 }
 
@@ -81,8 +93,16 @@ fn c8737_3_02(run: &Run) -> Judgement {
 fn c8737_3_03(run: &Run) -> Judgement {
     let (challenge, handshakes) = sound_attempt(run)?;
     for handshake in handshakes {
-        ensure!(handshake.protocols == [PROTOCOL.to_vec()], "{:?} is offered", handshake.protocols);
-        ensure!(handshake.server_name.as_deref() == Some(&challenge.identifier), "SNI is {:?}", handshake.server_name);
+        ensure!(
+            handshake.protocols == [PROTOCOL.to_vec()],
+            "{:?} is offered",
+            handshake.protocols
+        );
+        ensure!(
+            handshake.server_name.as_deref() == Some(&challenge.identifier),
+            "SNI is {:?}",
+            handshake.server_name
+        );
     }
     Ok(())
 }
@@ -94,7 +114,14 @@ fn c8737_3_04(run: &Run) -> Judgement {
             ..Script::sound(&[dns_name(name)], authorization)
         })
     };
-    all_become(run, vec![("no ALPN", with(vec![])), ("http/1.1", with(vec![b"http/1.1".to_vec()]))], "invalid")
+    all_become(
+        run,
+        vec![
+            ("no ALPN", with(vec![])),
+            ("http/1.1", with(vec![b"http/1.1".to_vec()])),
+        ],
+        "invalid",
+    )
 }
 
 fn c8737_3_05(run: &Run) -> Judgement {
@@ -102,11 +129,25 @@ fn c8737_3_05(run: &Run) -> Judgement {
         Box::new(move |name, authorization| Script::sound(&names(name), authorization))
     };
     let shows = vec![
-        ("a second dNSName", with(|name| vec![dns_name(name), dns_name("other.test")])),
-        ("an iPAddress beside", with(|name| vec![dns_name(name), ip_address(&[127, 0, 0, 1])])),
+        (
+            "a second dNSName",
+            with(|name| vec![dns_name(name), dns_name("other.test")]),
+        ),
+        (
+            "an iPAddress beside",
+            with(|name| vec![dns_name(name), ip_address(&[127, 0, 0, 1])]),
+        ),
         ("no SAN", with(|_| vec![])),
         ("another name", with(|_| vec![dns_name("other.test")])),
-        ("a wildcard", with(|name| vec![dns_name(&format!("*.{}", name.split_once('.').map_or("", |(_, rest)| rest)))])),
+        (
+            "a wildcard",
+            with(|name| {
+                vec![dns_name(&format!(
+                    "*.{}",
+                    name.split_once('.').map_or("", |(_, rest)| rest)
+                ))]
+            }),
+        ),
     ];
     all_become(run, shows, "invalid")
 }
@@ -119,28 +160,46 @@ fn c8737_3_06(run: &Run) -> Judgement {
         vec![extension(ACME_IDENTIFIER, critical, value)]
     }
     let shows = vec![
-        ("not critical", with(|authorization| one(false, &der::octet_string(sha256(authorization))))),
+        (
+            "not critical",
+            with(|authorization| one(false, &der::octet_string(sha256(authorization)))),
+        ),
         ("missing", with(|_| vec![])),
-        ("twice", with(|authorization| vec![acme_identifier(authorization), acme_identifier(authorization)])),
+        (
+            "twice",
+            with(|authorization| vec![acme_identifier(authorization), acme_identifier(authorization)]),
+        ),
         ("a wrong digest", with(|_| one(true, &der::octet_string(sha256("x"))))),
         ("raw octets", with(|authorization| one(true, &sha256(authorization)))),
-        ("31 octets", with(|authorization| one(true, &der::octet_string(&sha256(authorization)[..31])))),
-        ("33 octets", with(|authorization| one(true, &der::octet_string([sha256(authorization), vec![0]].concat())))),
-        ("octets behind", with(|authorization| {
-            one(true, &[der::octet_string(sha256(authorization)), vec![5, 0]].concat())
-        })),
+        (
+            "31 octets",
+            with(|authorization| one(true, &der::octet_string(&sha256(authorization)[..31]))),
+        ),
+        (
+            "33 octets",
+            with(|authorization| one(true, &der::octet_string([sha256(authorization), vec![0]].concat()))),
+        ),
+        (
+            "octets behind",
+            with(|authorization| one(true, &[der::octet_string(sha256(authorization)), vec![5, 0]].concat())),
+        ),
     ];
     all_become(run, shows, "invalid")
 }
 
 fn c8737_3_07(run: &Run) -> Judgement {
-    let show: Show = Box::new(|name, authorization| Script::sound(&[dns_name(&name.to_ascii_uppercase())], authorization));
+    let show: Show =
+        Box::new(|name, authorization| Script::sound(&[dns_name(&name.to_ascii_uppercase())], authorization));
     all_become(run, vec![("an upper-case SAN", show)], "valid")
 }
 
 fn c8737_4_02(run: &Run) -> Judgement {
     for handshake in sound_attempt(run)?.1 {
-        ensure!(handshake.data.is_empty(), "{} octets follow the handshake", handshake.data.len());
+        ensure!(
+            handshake.data.is_empty(),
+            "{} octets follow the handshake",
+            handshake.data.len()
+        );
     }
     Ok(())
 }

@@ -13,13 +13,19 @@ pub(super) const CASES: &[Case] = &[
     must!(c8555_5_01, "Text that is not UTF-8 is refused."),
     must!(c8555_6_1_01, "ACME is served over HTTPS only."),
     should!(c8555_6_1_04, "Any origin may read the answers."),
-    should_read!(c8555_6_1_05, "Browsers are let through by preflight and exposed headers."),
+    should_read!(
+        c8555_6_1_05,
+        "Browsers are let through by preflight and exposed headers."
+    ),
     must!(c8555_6_1_06, "Padded base64url is refused."),
     must!(c8555_6_3_01, "GET on what is not for GET is 405 malformed."),
     must!(c8555_6_3_02, "POST-as-GET fetches every resource."),
     must!(c8555_6_3_03, "POST-as-GET is refused to other accounts."),
     must_read!(c8555_6_3_04, "POST-as-GET changes nothing."),
-    must!(c8555_6_3_05, "Directory and newNonce are there for GET and for POST-as-GET."),
+    must!(
+        c8555_6_3_05,
+        "Directory and newNonce are there for GET and for POST-as-GET."
+    ),
     must!(c8555_6_4_01, "A url header for another resource is unauthorized."),
     should!(c8555_6_4_02, "The url header is compared as text."),
     must!(c8555_6_4_1_01, "The url header is a string in the protected header."),
@@ -28,7 +34,9 @@ pub(super) const CASES: &[Case] = &[
 fn c8555_5_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let url = run.url("newOrder")?;
-    let mut payload = json!({"identifiers": identifiers(&[run.name("utf8")])}).to_string().into_bytes();
+    let mut payload = json!({"identifiers": identifiers(&[run.name("utf8")])})
+        .to_string()
+        .into_bytes();
     payload.pop();
     payload.extend_from_slice(b",\"note\":\"\xff\xfe\"}");
     let answer = run.post_as(account.signer(), &url, &payload)?;
@@ -37,7 +45,11 @@ fn c8555_5_01(run: &Run) -> Judgement {
 
 fn c8555_6_1_01(run: &Run) -> Judgement {
     let issued = run.certificate()?;
-    let mut urls = vec![run.options.directory.clone(), issued.account.url.clone(), issued.url.clone()];
+    let mut urls = vec![
+        run.options.directory.clone(),
+        issued.account.url.clone(),
+        issued.url.clone(),
+    ];
     for name in ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"] {
         urls.push(run.url(name)?);
     }
@@ -49,7 +61,11 @@ fn c8555_6_1_01(run: &Run) -> Judgement {
     // Plain HTTP at the same port must do nothing.
     let plain = run.url("newOrder")?.replacen("https://", "http://", 1);
     if let Ok(answer) = run.client.send(&Request::new("POST", &plain).body("{}")) {
-        ensure!(!answer.is_success(), "plain HTTP at {plain} answers {}", answer.summary());
+        ensure!(
+            !answer.is_success(),
+            "plain HTTP at {plain} answers {}",
+            answer.summary()
+        );
     }
     Ok(())
 }
@@ -59,11 +75,22 @@ fn c8555_6_1_04(run: &Run) -> Judgement {
     let origin = |request: Request| request.header("Origin", "https://elsewhere.example");
     let url = run.url("newOrder")?;
     let signed = run.draft(account.signer(), &url, "{}")?.sign(&account.key);
-    let post = Request::new("POST", &url).header("Content-Type", "application/jose+json").body(signed.body());
-    for request in [Request::get(&run.options.directory), Request::new("HEAD", &run.url("newNonce")?), post] {
+    let post = Request::new("POST", &url)
+        .header("Content-Type", "application/jose+json")
+        .body(signed.body());
+    for request in [
+        Request::get(&run.options.directory),
+        Request::new("HEAD", &run.url("newNonce")?),
+        post,
+    ] {
         let answer = run.send(&origin(request.clone()))?;
         let allowed = answer.header("access-control-allow-origin");
-        ensure!(allowed == Some("*"), "{} {}: Access-Control-Allow-Origin is {allowed:?}", request.method, request.url);
+        ensure!(
+            allowed == Some("*"),
+            "{} {}: Access-Control-Allow-Origin is {allowed:?}",
+            request.method,
+            request.url
+        );
     }
     Ok(())
 }
@@ -78,11 +105,20 @@ fn c8555_6_1_05(run: &Run) -> Judgement {
     ensure!(answer.is_success(), "the preflight is answered {}", answer.summary());
     let list = |name: &str| answer.header(name).unwrap_or_default().to_ascii_lowercase();
     let headers = list("access-control-allow-headers");
-    ensure!(headers == "*" || headers.contains("content-type"), "allowed headers are {headers:?}");
+    ensure!(
+        headers == "*" || headers.contains("content-type"),
+        "allowed headers are {headers:?}"
+    );
     let post = run.send(&Request::new("HEAD", &run.url("newNonce")?).header("Origin", "https://elsewhere.example"))?;
-    let exposed = post.header("access-control-expose-headers").unwrap_or_default().to_ascii_lowercase();
+    let exposed = post
+        .header("access-control-expose-headers")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     for name in ["replay-nonce", "location", "link"] {
-        ensure!(exposed == "*" || exposed.contains(name), "{name} is not exposed: {exposed:?}");
+        ensure!(
+            exposed == "*" || exposed.contains(name),
+            "{name} is not exposed: {exposed:?}"
+        );
     }
     Ok(())
 }
@@ -99,7 +135,10 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
         let signed = match part {
             "protected" => Signed::over(pad(&sound.protected), sound.payload, |input| account.key.sign(input)),
             "payload" => Signed::over(sound.protected, pad(&sound.payload), |input| account.key.sign(input)),
-            _ => Signed { signature: pad(&sound.signature), ..sound },
+            _ => Signed {
+                signature: pad(&sound.signature),
+                ..sound
+            },
         };
         refused(&run.post_signed(&url, &signed)?, "", &format!("a padded {part}"))?;
     }
@@ -107,12 +146,18 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
     let mut jwk = key.jwk();
     jwk["x"] = pad(jwk["x"].as_str().unwrap_or_default()).into();
     let url = run.url("newAccount")?;
-    let draft = run.draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?.with("jwk", jwk);
+    let draft = run
+        .draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?
+        .with("jwk", jwk);
     refused(&run.post_signed(&url, &draft.sign(&key))?, "", "a padded jwk member")?;
     let issued = run.certificate()?;
     let payload = json!({"certificate": pad(&crate::base64::url(&issued.leaf().der))});
     if issued.leaf().der.len() % 3 != 0 {
-        refused(&run.post(&issued.account, &run.url("revokeCert")?, &payload)?, "", "a padded certificate")?;
+        refused(
+            &run.post(&issued.account, &run.url("revokeCert")?, &payload)?,
+            "",
+            "a padded certificate",
+        )?;
         run.still_good(issued, "a padded revocation")?;
     }
     no_orders(run, &account)
@@ -120,7 +165,9 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
 
 /// Nothing was created for an account whose requests were all refused.
 pub(super) fn no_orders(run: &Run, account: &crate::suite::Account) -> Judgement {
-    let Some(url) = account.object["orders"].as_str() else { return Ok(()) };
+    let Some(url) = account.object["orders"].as_str() else {
+        return Ok(());
+    };
     let answer = run.fetch(account, url)?;
     if answer.status == 200 {
         let orders = answer.json()?["orders"].as_array().map_or(0, Vec::len);
@@ -169,7 +216,12 @@ fn c8555_6_3_02(run: &Run) -> Judgement {
 fn c8555_6_3_03(run: &Run) -> Judgement {
     let account = run.account()?;
     let (order, challenge) = run.challenge_for(account, &run.name("mine"), "http-01")?;
-    let mut urls = vec![account.url.clone(), order.url.clone(), challenge.authorization, challenge.url];
+    let mut urls = vec![
+        account.url.clone(),
+        order.url.clone(),
+        challenge.authorization,
+        challenge.url,
+    ];
     urls.extend(account.object["orders"].as_str().map(str::to_owned));
     let other = run.other_account()?;
     for url in urls {
@@ -183,13 +235,24 @@ fn c8555_6_3_04(run: &Run) -> Judgement {
     let account = run.account()?;
     let (_, challenge) = run.challenge_for(account, &run.name("quiet"), "http-01")?;
     let object = run.fetch_object(account, &challenge.url)?;
-    ensure!(object["status"] == "pending", "a challenge that was only looked at is {}", object["status"]);
+    ensure!(
+        object["status"] == "pending",
+        "a challenge that was only looked at is {}",
+        object["status"]
+    );
     std::thread::sleep(std::time::Duration::from_millis(1500));
     let object = run.fetch_object(account, &challenge.url)?;
-    ensure!(object["status"] == "pending", "a challenge that was only looked at became {}", object["status"]);
+    ensure!(
+        object["status"] == "pending",
+        "a challenge that was only looked at became {}",
+        object["status"]
+    );
     if let Some(http01) = &run.http01 {
         let path = crate::responder::http01::challenge_path(&challenge.token);
-        ensure!(http01.queries(&path).is_empty(), "looking at a challenge started its validation");
+        ensure!(
+            http01.queries(&path).is_empty(),
+            "looking at a challenge started its validation"
+        );
     }
     Ok(())
 }
@@ -209,8 +272,16 @@ fn c8555_6_4_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let key = Key::p256();
     let new_account = run.url("newAccount")?;
-    let draft = run.draft(Signer::Key(&key), &run.url("newOrder")?, run.account_payload(&key)?.to_string())?;
-    refused(&run.post_signed(&new_account, &draft.sign(&key))?, "unauthorized", "signed for newOrder, sent to newAccount")?;
+    let draft = run.draft(
+        Signer::Key(&key),
+        &run.url("newOrder")?,
+        run.account_payload(&key)?.to_string(),
+    )?;
+    refused(
+        &run.post_signed(&new_account, &draft.sign(&key))?,
+        "unauthorized",
+        "signed for newOrder, sent to newAccount",
+    )?;
     let first = run.order(account, &[run.name("first")])?;
     let second = run.order(account, &[run.name("second")])?;
     let draft = run.draft(account.signer(), &first.url, "")?;
@@ -223,7 +294,12 @@ fn c8555_6_4_02(run: &Run) -> Judgement {
     let url = run.url("newOrder")?;
     let parts = Url::parse(&url).ok_or_else(|| Finding::Blocked(format!("{url} is not a URL")))?;
     let origin = parts.origin();
-    let mut variants = vec![format!("{url}/"), format!("{url}?"), format!("{url}?x=1"), format!("{url}#")];
+    let mut variants = vec![
+        format!("{url}/"),
+        format!("{url}?"),
+        format!("{url}?x=1"),
+        format!("{url}#"),
+    ];
     if origin.bytes().any(|byte| byte.is_ascii_lowercase()) {
         variants.push(url.replacen(&origin, &origin.to_ascii_uppercase(), 1));
     }
@@ -233,8 +309,14 @@ fn c8555_6_4_02(run: &Run) -> Judgement {
     }
     for variant in variants {
         let payload = json!({"identifiers": identifiers(&[run.name("url")])}).to_string();
-        let draft = run.draft(account.signer(), &url, payload)?.with("url", variant.as_str());
-        refused(&run.post_signed(&url, &draft.sign(&account.key))?, "unauthorized", &format!("url {variant}"))?;
+        let draft = run
+            .draft(account.signer(), &url, payload)?
+            .with("url", variant.as_str());
+        refused(
+            &run.post_signed(&url, &draft.sign(&account.key))?,
+            "unauthorized",
+            &format!("url {variant}"),
+        )?;
     }
     Ok(())
 }
@@ -245,11 +327,19 @@ fn c8555_6_4_1_01(run: &Run) -> Judgement {
     let payload = || json!({"identifiers": identifiers(&[run.name("url")])}).to_string();
     for wrong in [json!(1), json!([url]), Value::Null] {
         let draft = run.draft(account.signer(), &url, payload())?.with("url", wrong.clone());
-        refused(&run.post_signed(&url, &draft.sign(&account.key))?, "", &format!("url {wrong}"))?;
+        refused(
+            &run.post_signed(&url, &draft.sign(&account.key))?,
+            "",
+            &format!("url {wrong}"),
+        )?;
     }
     let draft = run.draft(account.signer(), &url, payload())?.without("url");
     let mut body = draft.sign(&account.key).json();
     body["header"] = json!({"url": url});
-    refused(&run.post_body(&url, body.to_string())?, "", "url only in the unprotected header")?;
+    refused(
+        &run.post_body(&url, body.to_string())?,
+        "",
+        "url only in the unprotected header",
+    )?;
     no_orders(run, &account)
 }

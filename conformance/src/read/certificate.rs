@@ -89,14 +89,19 @@ impl Certificate {
         outer.end()?;
         let mut inner = tbs.inside();
         let version = match inner.optional(der::constructed(0))? {
-            Some(explicit) => *der::single(explicit.content, der::INTEGER)?.content.last().unwrap_or(&0),
+            Some(explicit) => *der::single(explicit.content, der::INTEGER)?
+                .content
+                .last()
+                .unwrap_or(&0),
             None => 0,
         };
         let serial = inner.expect(der::INTEGER)?.content.to_vec();
         let inner_algorithm = inner.expect(der::SEQUENCE)?.whole.to_vec();
         let issuer = inner.expect(der::SEQUENCE)?.whole.to_vec();
         let validity = inner.expect(der::SEQUENCE)?.inside().all()?;
-        let [not_before, not_after] = validity.as_slice() else { return Err("validity is not two times".into()) };
+        let [not_before, not_after] = validity.as_slice() else {
+            return Err("validity is not two times".into());
+        };
         let subject = inner.expect(der::SEQUENCE)?.whole.to_vec();
         let spki = inner.expect(der::SEQUENCE)?.whole.to_vec();
         let unique_identifiers =
@@ -135,7 +140,9 @@ impl Certificate {
 
     pub(crate) fn subject_key_identifier(&self) -> Option<Vec<u8>> {
         let value = &self.extension(SUBJECT_KEY_IDENTIFIER)?.value;
-        der::single(value, der::OCTET_STRING).ok().map(|element| element.content.to_vec())
+        der::single(value, der::OCTET_STRING)
+            .ok()
+            .map(|element| element.content.to_vec())
     }
 
     pub(crate) fn authority_key_identifier(&self) -> Option<Vec<u8>> {
@@ -144,7 +151,9 @@ impl Certificate {
 
     /// Tag and content of each alternative name.
     pub(crate) fn names(&self) -> Result<Vec<(u8, Vec<u8>)>, String> {
-        let Some(extension) = self.extension(SUBJECT_ALTERNATIVE_NAME) else { return Ok(Vec::new()) };
+        let Some(extension) = self.extension(SUBJECT_ALTERNATIVE_NAME) else {
+            return Ok(Vec::new());
+        };
         let names = der::single(&extension.value, der::SEQUENCE)?.inside().all()?;
         Ok(names.iter().map(|name| (name.tag, name.content.to_vec())).collect())
     }
@@ -164,7 +173,9 @@ impl Certificate {
 
     /// URIs of one access method of the AIA extension.
     pub(crate) fn access(&self, method: &str) -> Vec<String> {
-        let Some(extension) = self.extension(AUTHORITY_INFORMATION_ACCESS) else { return Vec::new() };
+        let Some(extension) = self.extension(AUTHORITY_INFORMATION_ACCESS) else {
+            return Vec::new();
+        };
         let read = || -> Result<Vec<String>, String> {
             let mut uris = Vec::new();
             for description in der::single(&extension.value, der::SEQUENCE)?.inside().all()? {
@@ -182,26 +193,50 @@ impl Certificate {
 
     /// URIs of the CRL distribution points.
     pub(crate) fn crl_uris(&self) -> Vec<String> {
-        self.extension(CRL_DISTRIBUTION_POINTS).map(|e| distribution_uris(&e.value)).unwrap_or_default()
+        self.extension(CRL_DISTRIBUTION_POINTS)
+            .map(|e| distribution_uris(&e.value))
+            .unwrap_or_default()
     }
 
     pub(crate) fn extended_usages(&self) -> Vec<String> {
-        let Some(extension) = self.extension(EXTENDED_KEY_USAGE) else { return Vec::new() };
+        let Some(extension) = self.extension(EXTENDED_KEY_USAGE) else {
+            return Vec::new();
+        };
         let usages = der::single(&extension.value, der::SEQUENCE).and_then(|list| list.inside().all());
-        usages.unwrap_or_default().iter().map(|usage| der::dotted(usage.content)).collect()
+        usages
+            .unwrap_or_default()
+            .iter()
+            .map(|usage| der::dotted(usage.content))
+            .collect()
     }
 
     /// Whether a key usage bit is set.
     pub(crate) fn has_usage(&self, bit: usize) -> bool {
-        let Some(extension) = self.extension(KEY_USAGE) else { return false };
-        let Ok(element) = der::single(&extension.value, der::BIT_STRING) else { return false };
-        element.content.get(1 + bit / 8).is_some_and(|octet| octet & (0x80 >> (bit % 8)) != 0)
+        let Some(extension) = self.extension(KEY_USAGE) else {
+            return false;
+        };
+        let Ok(element) = der::single(&extension.value, der::BIT_STRING) else {
+            return false;
+        };
+        element
+            .content
+            .get(1 + bit / 8)
+            .is_some_and(|octet| octet & (0x80 >> (bit % 8)) != 0)
     }
 
     pub(crate) fn is_ca(&self) -> bool {
-        let Some(extension) = self.extension(BASIC_CONSTRAINTS) else { return false };
-        let Ok(element) = der::single(&extension.value, der::SEQUENCE) else { return false };
-        element.inside().optional(der::BOOLEAN).ok().flatten().is_some_and(|flag| flag.content == [0xff])
+        let Some(extension) = self.extension(BASIC_CONSTRAINTS) else {
+            return false;
+        };
+        let Ok(element) = der::single(&extension.value, der::SEQUENCE) else {
+            return false;
+        };
+        element
+            .inside()
+            .optional(der::BOOLEAN)
+            .ok()
+            .flatten()
+            .is_some_and(|flag| flag.content == [0xff])
     }
 
     /// Checks this certificate's signature with the key of `issuer`.
@@ -219,7 +254,10 @@ impl Certificate {
 /// keyIdentifier of an AuthorityKeyIdentifier.
 pub(crate) fn key_identifier(value: &[u8]) -> Option<Vec<u8>> {
     let mut parts = der::single(value, der::SEQUENCE).ok()?.inside();
-    parts.optional(der::context(0)).ok()?.map(|element| element.content.to_vec())
+    parts
+        .optional(der::context(0))
+        .ok()?
+        .map(|element| element.content.to_vec())
 }
 
 /// URIs of a CRLDistributionPoints or FreshestCRL value.
@@ -241,7 +279,9 @@ pub(crate) fn full_name_uris(name: &Element<'_>) -> Result<Vec<String>, String> 
     let full = name.inside().expect(der::constructed(0))?;
     let names = full.inside().all()?;
     let uris = names.iter().filter(|name| name.tag == der::context(6));
-    Ok(uris.map(|name| String::from_utf8_lossy(name.content).into_owned()).collect())
+    Ok(uris
+        .map(|name| String::from_utf8_lossy(name.content).into_owned())
+        .collect())
 }
 
 /// The octets of a BIT STRING without unused bits.
@@ -262,7 +302,11 @@ fn key_bits(spki: &[u8]) -> Result<Vec<u8>, String> {
 pub(crate) fn algorithm(identifier: &[u8]) -> Result<(String, Option<Vec<u8>>), String> {
     let mut parts: Reader<'_> = der::single(identifier, der::SEQUENCE)?.inside();
     let oid = der::dotted(parts.expect(der::OID)?.content);
-    let parameters = if parts.is_empty() { None } else { Some(parts.any()?.whole.to_vec()) };
+    let parameters = if parts.is_empty() {
+        None
+    } else {
+        Some(parts.any()?.whole.to_vec())
+    };
     parts.end()?;
     Ok((oid, parameters))
 }
@@ -289,5 +333,7 @@ pub(crate) fn verify(spki: &[u8], identifier: &[u8], message: &[u8], signature: 
     if parameters != wants_null.then(der::null) {
         return Err(format!("parameters of signature algorithm {oid} are not as defined"));
     }
-    UnparsedPublicKey::new(algorithm, key).verify(message, signature).map_err(|_| "the signature does not verify".into())
+    UnparsedPublicKey::new(algorithm, key)
+        .verify(message, signature)
+        .map_err(|_| "the signature does not verify".into())
 }

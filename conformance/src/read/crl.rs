@@ -59,7 +59,9 @@ impl Crl {
         let signature = bits(&outer.expect(der::BIT_STRING)?)?.to_vec();
         outer.end()?;
         let mut inner = tbs.inside();
-        let version = inner.optional(der::INTEGER)?.and_then(|version| version.content.last().copied());
+        let version = inner
+            .optional(der::INTEGER)?
+            .and_then(|version| version.content.last().copied());
         let inner_algorithm = inner.expect(der::SEQUENCE)?.whole.to_vec();
         let issuer = inner.expect(der::SEQUENCE)?.whole.to_vec();
         let this_update = time::x509(&inner.any()?)?;
@@ -102,7 +104,9 @@ impl Crl {
     /// Content octets of the CRL number.
     pub(crate) fn number(&self) -> Option<Vec<u8>> {
         let value = &self.extension(CRL_NUMBER)?.value;
-        der::single(value, der::INTEGER).ok().map(|number| number.content.to_vec())
+        der::single(value, der::INTEGER)
+            .ok()
+            .map(|number| number.content.to_vec())
     }
 
     pub(crate) fn is_delta(&self) -> bool {
@@ -126,5 +130,9 @@ fn entry(element: &der::Element<'_>) -> Result<Entry, String> {
         None => Vec::new(),
     };
     parts.end()?;
-    Ok(Entry { serial, revoked, extensions })
+    Ok(Entry {
+        serial,
+        revoked,
+        extensions,
+    })
 }

@@ -12,9 +12,14 @@ pub(crate) fn parse(field: &str) -> Result<Vec<Link>, String> {
     let mut links = Vec::new();
     let mut rest = field.trim_matches([' ', '\t', ',']);
     while !rest.is_empty() {
-        let (target, after) =
-            rest.strip_prefix('<').and_then(|rest| rest.split_once('>')).ok_or("a link target is not in <>")?;
-        let mut link = Link { target: target.to_owned(), relations: Vec::new() };
+        let (target, after) = rest
+            .strip_prefix('<')
+            .and_then(|rest| rest.split_once('>'))
+            .ok_or("a link target is not in <>")?;
+        let mut link = Link {
+            target: target.to_owned(),
+            relations: Vec::new(),
+        };
         rest = after.trim_start();
         while let Some(parameter) = rest.strip_prefix(';') {
             let (name, value, after) = parameter_of(parameter.trim_start())?;
@@ -30,7 +35,11 @@ pub(crate) fn parse(field: &str) -> Result<Vec<Link>, String> {
             None => return Err(format!("no comma before {rest:?}")),
         };
     }
-    if links.is_empty() { Err("an empty Link header".into()) } else { Ok(links) }
+    if links.is_empty() {
+        Err("an empty Link header".into())
+    } else {
+        Ok(links)
+    }
 }
 
 fn parameter_of(text: &str) -> Result<(&str, String, &str), String> {
@@ -39,14 +48,20 @@ fn parameter_of(text: &str) -> Result<(&str, String, &str), String> {
     if name.is_empty() {
         return Err("a parameter without a name".into());
     }
-    let Some(value) = after.trim_start().strip_prefix('=') else { return Ok((name, String::new(), after)) };
+    let Some(value) = after.trim_start().strip_prefix('=') else {
+        return Ok((name, String::new(), after));
+    };
     let value = value.trim_start();
     if let Some(quoted) = value.strip_prefix('"') {
         let end = quoted.find('"').ok_or("a quoted value that does not end")?;
         return Ok((name, quoted[..end].to_owned(), &quoted[end + 1..]));
     }
     let (token, after) = value.split_at(value.find(|c| !is_token(c)).unwrap_or(value.len()));
-    if token.is_empty() { Err("a parameter without a value".into()) } else { Ok((name, token.to_owned(), after)) }
+    if token.is_empty() {
+        Err("a parameter without a value".into())
+    } else {
+        Ok((name, token.to_owned(), after))
+    }
 }
 
 #[cfg(test)]
@@ -57,12 +72,21 @@ mod tests {
     fn reads_several_links_in_one_field() {
         let links = parse("<https://a/d>;rel=\"index\", <https://a/x>; rel=up ; title=\"a, b\"").expect("sound");
         assert_eq!(links[0].relations, ["index"]);
-        assert_eq!((links[1].target.as_str(), links[1].relations[0].as_str()), ("https://a/x", "up"));
+        assert_eq!(
+            (links[1].target.as_str(), links[1].relations[0].as_str()),
+            ("https://a/x", "up")
+        );
     }
 
     #[test]
     fn refuses_what_the_grammar_does_not_have() {
-        for wrong in ["https://a/d; rel=index", "<https://a/d> rel=index", "<a>;rel=\"x", "<a>;=x", ""] {
+        for wrong in [
+            "https://a/d; rel=index",
+            "<https://a/d> rel=index",
+            "<a>;rel=\"x",
+            "<a>;=x",
+            "",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -14,7 +14,6 @@ pub(crate) const NONCE: &str = "1.3.6.1.5.5.7.48.1.2";
 pub(crate) const ACCEPTABLE: &str = "1.3.6.1.5.5.7.48.1.4";
 pub(crate) const PREFERRED_ALGORITHMS: &str = "1.3.6.1.5.5.7.48.1.8";
 pub(crate) const EXTENDED_REVOKE: &str = "1.3.6.1.5.5.7.48.1.9";
-pub(crate) const ARCHIVE_CUTOFF: &str = "1.3.6.1.5.5.7.48.1.6";
 
 /// A CertID from its parts.
 pub(crate) fn cert_id(hash: &str, name_hash: &[u8], key_hash: &[u8], serial: &[u8], null: bool) -> Vec<u8> {
@@ -33,7 +32,13 @@ pub(crate) fn cert_id(hash: &str, name_hash: &[u8], key_hash: &[u8], serial: &[u
 /// The CertID of a certificate of this issuer.
 pub(crate) fn cert_id_of(hash: &str, issuer: &Certificate, serial: &[u8]) -> Vec<u8> {
     let digest = |bytes: &[u8]| if hash == SHA1 { sha1(bytes) } else { sha256(bytes) };
-    cert_id(hash, &digest(&issuer.subject), &digest(&issuer.key_bits()), serial, true)
+    cert_id(
+        hash,
+        &digest(&issuer.subject),
+        &digest(&issuer.key_bits()),
+        serial,
+        true,
+    )
 }
 
 /// One Extension.
@@ -58,7 +63,10 @@ pub(crate) struct Question {
 
 impl Question {
     pub(crate) fn about(id: Vec<u8>) -> Self {
-        Self { ids: vec![id], ..Self::default() }
+        Self {
+            ids: vec![id],
+            ..Self::default()
+        }
     }
 
     pub(crate) fn with(mut self, extension: Vec<u8>) -> Self {
@@ -141,7 +149,9 @@ impl Response {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let mut outer = der::single(bytes, der::SEQUENCE)?.inside();
         let status = outer.expect(der::ENUMERATED)?;
-        let &[status] = status.content else { return Err("a status of several octets".into()) };
+        let &[status] = status.content else {
+            return Err("a status of several octets".into());
+        };
         let basic = match outer.optional(der::constructed(0))? {
             None => None,
             Some(explicit) => {
@@ -171,7 +181,10 @@ impl Basic {
         if let Some(explicit) = outer.optional(der::constructed(0))? {
             let list = der::single(explicit.content, der::SEQUENCE)?.inside().all()?;
             empty_certificates = list.is_empty();
-            certificates = list.iter().map(|element| Certificate::read(element.whole)).collect::<Result<_, _>>()?;
+            certificates = list
+                .iter()
+                .map(|element| Certificate::read(element.whole))
+                .collect::<Result<_, _>>()?;
         }
         outer.end()?;
         let mut inner = tbs.inside();
@@ -185,7 +198,13 @@ impl Basic {
             tag => return Err(format!("tag {tag:02x} where the responder belongs")),
         };
         let produced = time::generalized(&inner.any()?)?;
-        let singles = inner.expect(der::SEQUENCE)?.inside().all()?.iter().map(single).collect::<Result<_, _>>()?;
+        let singles = inner
+            .expect(der::SEQUENCE)?
+            .inside()
+            .all()?
+            .iter()
+            .map(single)
+            .collect::<Result<_, _>>()?;
         let extensions = match inner.optional(der::constructed(1))? {
             Some(explicit) => certificate::extensions(&explicit)?,
             None => Vec::new(),
@@ -211,24 +230,35 @@ impl Basic {
 
     /// The signer: the certificate that came along and fits the responder's name or key, or the issuer.
     pub(crate) fn signer<'a>(&'a self, issuer: &'a Certificate) -> Option<&'a Certificate> {
-        self.certificates.iter().chain([issuer]).find(|candidate| match &self.responder {
-            Responder::Name(name) => candidate.subject == *name,
-            Responder::Key(hash) => sha1(candidate.key_bits()) == *hash,
-        })
+        self.certificates
+            .iter()
+            .chain([issuer])
+            .find(|candidate| match &self.responder {
+                Responder::Name(name) => candidate.subject == *name,
+                Responder::Key(hash) => sha1(candidate.key_bits()) == *hash,
+            })
     }
 
     /// The signature verifies, and the signer may speak for the issuer.
     pub(crate) fn check(&self, issuer: &Certificate) -> Result<(), String> {
-        let signer = self.signer(issuer).ok_or("no certificate fits the responder identifier")?;
+        let signer = self
+            .signer(issuer)
+            .ok_or("no certificate fits the responder identifier")?;
         certificate::verify(&signer.spki, &self.algorithm, &self.tbs, &self.signature)?;
         if signer.der == issuer.der {
             return Ok(());
         }
-        signer.is_signed_by(issuer).map_err(|why| format!("the signer is not of this issuer: {why}"))?;
+        signer
+            .is_signed_by(issuer)
+            .map_err(|why| format!("the signer is not of this issuer: {why}"))?;
         if signer.issuer != issuer.subject {
             return Err("the signer's issuer is not the CA's name".into());
         }
-        if !signer.extended_usages().iter().any(|usage| usage == certificate::OCSP_SIGNING) {
+        if !signer
+            .extended_usages()
+            .iter()
+            .any(|usage| usage == certificate::OCSP_SIGNING)
+        {
             return Err("the signer lacks id-kp-OCSPSigning".into());
         }
         let now = Timestamp::now();
@@ -260,7 +290,10 @@ fn single(element: &der::Element<'_>) -> Result<Single, String> {
     };
     let this_update = time::generalized(&parts.any()?)?;
     let next_update = match parts.optional(der::constructed(0))? {
-        Some(explicit) => Some(time::generalized(&der::single(explicit.content, der::GENERALIZED_TIME)?)?),
+        Some(explicit) => Some(time::generalized(&der::single(
+            explicit.content,
+            der::GENERALIZED_TIME,
+        )?)?),
         None => None,
     };
     let extensions = match parts.optional(der::constructed(1))? {
@@ -268,5 +301,11 @@ fn single(element: &der::Element<'_>) -> Result<Single, String> {
         None => Vec::new(),
     };
     parts.end()?;
-    Ok(Single { id, status, this_update, next_update, extensions })
+    Ok(Single {
+        id,
+        status,
+        this_update,
+        next_update,
+        extensions,
+    })
 }

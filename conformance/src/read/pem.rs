@@ -5,7 +5,10 @@ use crate::base64;
 /// Reads certificates that follow each other, with nothing between, before or behind.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the chain is not text")?;
-    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).peekable();
+    let mut lines = text
+        .split('\n')
+        .map(|line| line.strip_suffix('\r').unwrap_or(line))
+        .peekable();
     let mut certificates = Vec::new();
     while let Some(line) = lines.next() {
         if line.is_empty() && !certificates.is_empty() {
@@ -20,7 +23,11 @@ pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         }
         certificates.push(block(&mut lines)?);
     }
-    if certificates.is_empty() { Err("no certificate in the chain".into()) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err("no certificate in the chain".into())
+    } else {
+        Ok(certificates)
+    }
 }
 
 fn block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Result<Vec<u8>, String> {
@@ -47,7 +54,10 @@ mod tests {
 
     #[test]
     fn reads_blocks_that_follow_each_other() {
-        assert_eq!(certificates(format!("{ONE}{ONE}").as_bytes()).map(|all| all.len()), Ok(2));
+        assert_eq!(
+            certificates(format!("{ONE}{ONE}").as_bytes()).map(|all| all.len()),
+            Ok(2)
+        );
     }
 
     #[test]

@@ -10,7 +10,11 @@ use crate::der::{Element, GENERALIZED_TIME, UTC_TIME};
 pub(crate) fn x509(element: &Element<'_>) -> Result<Timestamp, String> {
     let time = asn1(element)?;
     let year = time.to_zoned(TimeZone::UTC).year();
-    let expected = if (1950..2050).contains(&year) { UTC_TIME } else { GENERALIZED_TIME };
+    let expected = if (1950..2050).contains(&year) {
+        UTC_TIME
+    } else {
+        GENERALIZED_TIME
+    };
     if element.tag != expected {
         return Err(format!("year {year} is written with tag {:02x}", element.tag));
     }
@@ -28,7 +32,10 @@ pub(crate) fn generalized(element: &Element<'_>) -> Result<Timestamp, String> {
 fn asn1(element: &Element<'_>) -> Result<Timestamp, String> {
     let text = std::str::from_utf8(element.content).map_err(|_| "a time that is not text")?;
     let wrong = || format!("{text:?} is not a Zulu time with seconds");
-    let digits = text.strip_suffix('Z').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).ok_or_else(wrong)?;
+    let digits = text
+        .strip_suffix('Z')
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .ok_or_else(wrong)?;
     let full = match (element.tag, digits.len()) {
         (UTC_TIME, 12) if digits < "5" => format!("20{digits}"),
         (UTC_TIME, 12) => format!("19{digits}"),
@@ -95,7 +102,10 @@ mod tests {
 
     #[test]
     fn reads_http_dates_and_rfc_3339() {
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT").map(|time| time.as_second()), Ok(784_111_777));
+        assert_eq!(
+            http_date("Sun, 06 Nov 1994 08:49:37 GMT").map(|time| time.as_second()),
+            Ok(784_111_777)
+        );
         assert!(http_date("Sunday, 06-Nov-94 08:49:37 GMT").is_err());
         assert!(rfc3339("2026-01-01T00:00:00Z").is_ok() && rfc3339("2026-01-01T00:00:00.5+02:00").is_ok());
         assert!(rfc3339("2026-01-01 00:00:00Z").is_err() && rfc3339("2026-01-01T00:00:00").is_err());

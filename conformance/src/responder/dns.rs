@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 use super::open;
@@ -16,7 +16,6 @@ pub(crate) const CAA: u16 = 257;
 
 pub(crate) const SERVFAIL: u8 = 2;
 pub(crate) const NXDOMAIN: u8 = 3;
-pub(crate) const REFUSED: u8 = 5;
 
 /// An alias chain longer than this is not followed.
 const ALIASES_MAX: usize = 8;
@@ -39,11 +38,14 @@ pub(crate) struct Dns {
     inner: Arc<Inner>,
 }
 
+/// Record data by name and type.
+type Records = HashMap<(String, u16), Vec<Vec<u8>>>;
+
 #[derive(Debug)]
 struct Inner {
     zone: String,
     address: IpAddr,
-    records: Mutex<HashMap<(String, u16), Vec<Vec<u8>>>>,
+    records: Mutex<Records>,
     failures: Mutex<HashMap<(String, u16), u8>>,
     truncated: Mutex<HashSet<String>>,
     questions: Mutex<Vec<Question>>,
@@ -80,7 +82,9 @@ impl Dns {
                 if stream.read_exact(&mut message).is_err() {
                     return;
                 }
-                let Some(answer) = served.answer(&message, true) else { return };
+                let Some(answer) = served.answer(&message, true) else {
+                    return;
+                };
                 let head = (answer.len() as u16).to_be_bytes();
                 if stream.write_all(&[&head[..], &answer].concat()).is_err() {
                     return;
@@ -101,7 +105,14 @@ impl Dns {
     }
 
     pub(crate) fn set_caa(&self, name: &str, records: &[(u8, &str, &str)]) {
-        self.set(name, CAA, records.iter().map(|(flags, tag, value)| caa(*flags, tag, value)).collect());
+        self.set(
+            name,
+            CAA,
+            records
+                .iter()
+                .map(|(flags, tag, value)| caa(*flags, tag, value))
+                .collect(),
+        );
     }
 
     pub(crate) fn set_alias(&self, name: &str, target: &str) {
@@ -121,13 +132,20 @@ impl Dns {
     /// What was asked for this name.
     pub(crate) fn questions(&self, name: &str) -> Vec<Question> {
         let name = name.to_ascii_lowercase();
-        open(&self.inner.questions).iter().filter(|question| question.name == name).cloned().collect()
+        open(&self.inner.questions)
+            .iter()
+            .filter(|question| question.name == name)
+            .cloned()
+            .collect()
     }
 }
 
 /// A TXT record of these strings.
 pub(crate) fn text(strings: &[&str]) -> Vec<u8> {
-    strings.iter().flat_map(|string| [&[string.len() as u8][..], string.as_bytes()].concat()).collect()
+    strings
+        .iter()
+        .flat_map(|string| [&[string.len() as u8][..], string.as_bytes()].concat())
+        .collect()
 }
 
 /// A CAA record.
@@ -173,7 +191,11 @@ impl Inner {
     fn answer(&self, message: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let (name, end) = read_name(message, 12)?;
         let kind = u16::from_be_bytes(message.get(end..end + 2)?.try_into().ok()?);
-        open(&self.questions).push(Question { name: name.clone(), kind, tcp });
+        open(&self.questions).push(Question {
+            name: name.clone(),
+            kind,
+            tcp,
+        });
         let question = message.get(12..end + 4)?;
         let (code, records) = self.resolve(&name, kind);
         let truncated = !tcp && open(&self.truncated).contains(&name);
@@ -193,13 +215,22 @@ impl Inner {
         if authority && !truncated {
             let numbers = [1u32, 3600, 600, 86_400, TTL_SECONDS].map(u32::to_be_bytes).concat();
             let host = wire_name(&format!("ns.{}", self.zone));
-            push_record(&mut out, &self.zone_of(&name), SOA, &[host.clone(), host, numbers].concat());
+            push_record(
+                &mut out,
+                &self.zone_of(&name),
+                SOA,
+                &[host.clone(), host, numbers].concat(),
+            );
         }
         Some(out)
     }
 
     fn zone_of(&self, name: &str) -> String {
-        if self.holds(name) { self.zone.clone() } else { name.rsplit('.').next().unwrap_or_default().to_owned() }
+        if self.holds(name) {
+            self.zone.clone()
+        } else {
+            name.rsplit('.').next().unwrap_or_default().to_owned()
+        }
     }
 
     fn holds(&self, name: &str) -> bool {
@@ -249,10 +280,6 @@ fn push_record(out: &mut Vec<u8>, owner: &str, kind: u16, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// Loopback in both families, for records of the suite's own.
-pub(crate) const LOOPBACK_V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-pub(crate) const LOOPBACK_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +287,7 @@ mod tests {
     fn server() -> Inner {
         Inner {
             zone: "conformance.test".into(),
-            address: LOOPBACK_V4,
+            address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             records: Mutex::default(),
             failures: Mutex::default(),
             truncated: Mutex::default(),
@@ -273,7 +300,10 @@ mod tests {
         let dns = server();
         assert_eq!(dns.resolve("a.conformance.test", A).1.len(), 1);
         assert!(dns.resolve("aconformance.test", A).1.is_empty());
-        dns.records.lock().expect("one thread").insert(("b.conformance.test".into(), CNAME), vec![wire_name("a.conformance.test")]);
+        dns.records.lock().expect("one thread").insert(
+            ("b.conformance.test".into(), CNAME),
+            vec![wire_name("a.conformance.test")],
+        );
         let (code, answers) = dns.resolve("b.conformance.test", A);
         assert_eq!((code, answers.len(), answers[1].1), (0, 2, A));
     }

@@ -34,7 +34,6 @@ pub(crate) struct Query {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) host: String,
-    pub(crate) user_agent: String,
 }
 
 /// The answerer.
@@ -76,13 +75,11 @@ impl Http01 {
 
     /// The queries that came for this path.
     pub(crate) fn queries(&self, path: &str) -> Vec<Query> {
-        open(&self.inner.queries).iter().filter(|query| query.path == path).cloned().collect()
-    }
-
-    /// The queries that came with this Host, with or without a port.
-    pub(crate) fn queries_for_host(&self, host: &str) -> Vec<Query> {
-        let named = |query: &&Query| query.host == host || query.host.strip_prefix(host).is_some_and(|r| r.starts_with(':'));
-        open(&self.inner.queries).iter().filter(named).cloned().collect()
+        open(&self.inner.queries)
+            .iter()
+            .filter(|query| query.path == path)
+            .cloned()
+            .collect()
     }
 }
 
@@ -103,16 +100,20 @@ fn serve(inner: &Inner, mut stream: TcpStream) -> std::io::Result<()> {
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let mut words = head.split(' ');
-    let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let (method, path) = (
+        words.next().unwrap_or_default().to_owned(),
+        words.next().unwrap_or_default().to_owned(),
+    );
     let header = |name: &str| {
         let mut values = head.lines().filter_map(|line| line.split_once(':'));
-        values.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+        values
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
     };
     open(&inner.queries).push(Query {
         method,
         path: path.clone(),
         host: header("host").unwrap_or_default(),
-        user_agent: header("user-agent").unwrap_or_default(),
     });
     let reply = {
         let mut scripts = open(&inner.scripts);
@@ -122,18 +123,25 @@ fn serve(inner: &Inner, mut stream: TcpStream) -> std::io::Result<()> {
             None => None,
         }
     };
-    answer(&mut stream, reply.unwrap_or_else(|| Reply::Body(404, b"nothing here".to_vec())))
+    answer(
+        &mut stream,
+        reply.unwrap_or_else(|| Reply::Body(404, b"nothing here".to_vec())),
+    )
 }
 
 fn answer(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
     match reply {
         Reply::Body(status, body) => {
             let length = body.len();
-            let head = format!("HTTP/1.1 {status} Said\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 {status} Said\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
             stream.write_all(&[head.as_bytes(), &body].concat())
         }
         Reply::Redirect(status, location) => {
-            let head = format!("HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
             stream.write_all(head.as_bytes())
         }
         Reply::Late(pause, reply) => {

@@ -34,7 +34,11 @@ impl Script {
     pub(crate) fn new(names: &[Vec<u8>], extensions: &[Vec<u8>]) -> Self {
         let key = Key::p256();
         let certificate = self_signed(&key, names, extensions);
-        Self { certificate, pkcs8: key.pkcs8(), protocols: vec![PROTOCOL.to_vec()] }
+        Self {
+            certificate,
+            pkcs8: key.pkcs8(),
+            protocols: vec![PROTOCOL.to_vec()],
+        }
     }
 
     /// The right answer for these names.
@@ -131,8 +135,16 @@ fn serve(inner: &Inner, mut stream: TcpStream) -> std::io::Result<()> {
     };
     let hello = accepted.client_hello();
     let server_name = hello.server_name().map(str::to_owned);
-    let protocols = hello.alpn().map(|all| all.map(<[u8]>::to_vec).collect()).unwrap_or_default();
-    let mut record = Handshake { server_name: server_name.clone(), protocols, data: Vec::new(), finished: false };
+    let protocols = hello
+        .alpn()
+        .map(|all| all.map(<[u8]>::to_vec).collect())
+        .unwrap_or_default();
+    let mut record = Handshake {
+        server_name: server_name.clone(),
+        protocols,
+        data: Vec::new(),
+        finished: false,
+    };
     let script = server_name.and_then(|name| open(&inner.scripts).get(&name.to_ascii_lowercase()).cloned());
     let config = script.as_ref().and_then(|script| config(script).ok());
     let Some(config) = config else {
