@@ -31,7 +31,7 @@ mod wire;
 
 pub use case::Level;
 pub use report::{Format, Outcome, Report, Verdict};
-pub use suite::judge;
+pub use suite::{judge, judge_telling};
 pub use target::Options;
 
 /// Reads a MAC key from unpadded base64url, as operators are given it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use sigillo_conformance::{Format, Options, judge};
+use sigillo_conformance::{Format, Options, Outcome, judge_telling};
 
 /// Judges an ACME server, its OCSP responder and its CRL publisher. Exits 0 exactly when no MUST failed.
 #[derive(Debug, Parser)]
@@ -102,9 +102,17 @@ fn main() -> ExitCode {
         Form::Json => Format::Json,
         Form::Junit => Format::Junit,
     };
-    match options(arguments).and_then(judge) {
+    let tell = |outcome: &Outcome| {
+        if format == Format::Text {
+            print!("{}", outcome.line());
+        }
+    };
+    match options(arguments).and_then(|options| judge_telling(options, tell)) {
         Ok(report) => {
-            print!("{}", report.render(format));
+            match format {
+                Format::Text => println!("{}", report.summary()),
+                _ => print!("{}", report.render(format)),
+            }
             if report.is_conforming() {
                 ExitCode::SUCCESS
             } else {

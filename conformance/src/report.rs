@@ -54,6 +54,24 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+impl Outcome {
+    /// The outcome as the text report has it: a line, and a line for each note.
+    pub fn line(&self) -> String {
+        let star = if self.starred { "*" } else { "" };
+        let level = format!("{}{star}", self.level);
+        let mut text = format!(
+            "{:<11} {:<18} {level:<7} {}\n",
+            self.verdict.as_str(),
+            self.id,
+            self.requirement
+        );
+        for note in &self.notes {
+            let _ = writeln!(text, "{:<30} {note}", "");
+        }
+        text
+    }
+}
+
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -129,21 +147,7 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut text = String::new();
-        for outcome in &self.outcomes {
-            let star = if outcome.starred { "*" } else { "" };
-            let level = format!("{}{star}", outcome.level);
-            let _ = writeln!(
-                text,
-                "{:<11} {:<18} {level:<7} {}",
-                outcome.verdict.as_str(),
-                outcome.id,
-                outcome.requirement
-            );
-            for note in &outcome.notes {
-                let _ = writeln!(text, "{:<30} {note}", "");
-            }
-        }
+        let mut text: String = self.outcomes.iter().map(Outcome::line).collect();
         let _ = writeln!(text, "{}", self.summary());
         text
     }

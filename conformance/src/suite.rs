@@ -1,6 +1,7 @@
 //! A run: what all cases share, and the order in which they are judged.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -345,6 +346,14 @@ pub(crate) fn is_base64url(text: &str) -> bool {
 /// # Errors
 /// When the run cannot begin: an answerer's port is taken, or the directory cannot be had.
 pub fn judge(options: Options) -> Result<Report, String> {
+    judge_telling(options, |_| ())
+}
+
+/// Judges a target and tells each outcome as soon as it is there; a whole run takes minutes.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_telling(options: Options, mut tell: impl FnMut(&Outcome)) -> Result<Report, String> {
     let run = Run::start(options)?;
     let mut report = Report::new(&run.options.directory);
     let chosen = |id: &str| {
@@ -355,7 +364,9 @@ pub fn judge(options: Options) -> Result<Report, String> {
     for case in cases::all() {
         let id = case.id();
         if chosen(&id) {
-            report.push(judge_case(&run, case, id));
+            let outcome = judge_case(&run, case, id);
+            tell(&outcome);
+            report.push(outcome);
         }
     }
     for &(id, reason) in cases::NOT_YET {
@@ -368,7 +379,9 @@ pub fn judge(options: Options) -> Result<Report, String> {
 
 fn judge_case(run: &Run, case: &Case, id: String) -> Outcome {
     let began = Instant::now();
-    let judgement = (case.judge)(run);
+    // An answer that no case foresaw must not take the whole run down, nor count as a pass.
+    let judged = std::panic::catch_unwind(AssertUnwindSafe(|| (case.judge)(run)));
+    let judgement = judged.unwrap_or_else(|_| Err(Finding::Fail("the case itself broke, see the error output".into())));
     let mut notes = std::mem::take(&mut *run.warnings.lock().unwrap_or_else(PoisonError::into_inner));
     let verdict = match (judgement, case.level) {
         (Ok(()), _) if notes.is_empty() => Verdict::Pass,
