@@ -1,1 +1,40 @@
-//! stub
+//! Judges any ACME server, OCSP responder and CRL publisher against the standards, case by case.
+//!
+//! Every requirement of RFC 8555 and its relatives that can be seen from outside has a case named after its id; what the
+//! suite expects comes from the texts and their vectors, and nothing of it from the server that lives in this repository.
+//!
+//! ```no_run
+//! let mut options = sigillo_conformance::Options::new("https://localhost:9443/acme/directory");
+//! options.http01_port = Some(5002);
+//! let report = sigillo_conformance::judge(options).expect("the target can be reached");
+//! println!("{}", report.render(sigillo_conformance::Format::Text));
+//! assert!(report.is_conforming());
+//! ```
+
+mod base64;
+mod case;
+mod cases;
+mod der;
+mod evidence;
+mod http;
+mod issue;
+mod keys;
+mod read;
+mod report;
+mod request;
+mod responder;
+mod status;
+mod suite;
+mod target;
+mod weak;
+mod wire;
+
+pub use case::Level;
+pub use report::{Format, Outcome, Report, Verdict};
+pub use suite::{judge, judge_telling};
+pub use target::Options;
+
+/// Reads a MAC key from unpadded base64url, as operators are given it.
+pub fn mac_key(text: &str) -> Option<Vec<u8>> {
+    base64::from_url(text)
+}

@@ -1,0 +1,615 @@
+//! RFC 8555 sections 7.5 and 8: challenges and how they are validated over HTTP.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::keychange::change_key;
+use crate::case::{Case, Finding, Judgement, OrFail, ensure, must, must_read, should, should_read};
+use crate::issue::Challenge;
+use crate::keys::Key;
+use crate::responder::http01::{Reply, challenge_path};
+use crate::suite::{Account, Run, refused};
+use crate::wire::Signer;
+
+pub(super) const CASES: &[Case] = &[
+    must_read!(c8555_7_1_03, "A challenge links up to its authorization."),
+    must_read!(c8555_7_5_01, "Only the owner acts on an authorization."),
+    must_read!(c8555_7_5_1_01, "A response gives 200 and the challenge."),
+    must!(c8555_7_5_1_02, "Fields a challenge does not define are ignored."),
+    must!(c8555_7_5_1_03, "A response that is no object is refused."),
+    must!(c8555_7_5_1_04, "Polling during validation gives 200."),
+    should!(c8555_7_5_1_05, "A failed challenge stays to be seen."),
+    must!(c8555_7_5_2_01, "A deactivated authorization is not used again."),
+    must!(
+        c8555_7_1_6_03,
+        "An order is invalid once one of its authorizations is lost."
+    ),
+    must!(
+        c8555_7_1_4_02,
+        "Final authorizations show what was validated or failed."
+    ),
+    should_read!(c8555_7_1_4_06, "One fulfilled challenge is enough, of any type."),
+    must_read!(c8555_8_1_01, "The key authorization is token, dot, thumbprint."),
+    must!(
+        c8555_8_1_02,
+        "A zero-prefixed RSA modulus does not change the thumbprint."
+    ),
+    should!(c8555_8_2_01, "A failed first query is tried again."),
+    must!(
+        c8555_8_2_02,
+        "A challenge between tries shows the error and Retry-After."
+    ),
+    must!(c8555_8_3_02, "http-01 is a GET at port 80 of the well-known path."),
+    should!(c8555_8_3_03, "Whitespace behind the key authorization is ignored."),
+    should!(c8555_8_3_04, "Redirects are followed, in a bounded way."),
+    must_read!(c8555_8_3_05, "A failing query or a wrong body fails the challenge."),
+    must_read!(
+        c8555_8_3_06,
+        "The thumbprint is of the key at the time of the response."
+    ),
+    must_read!(c8555_6_7_06, "The error of a failed validation tells its cause."),
+    should_read!(c8555_10_3_01, "Validation is bounded in time and size."),
+    should_read!(c8555_10_4_02, "Error details do not repeat what was fetched."),
+];
+
+fn error_type(authorization: &Value) -> String {
+    let challenges = authorization["challenges"].as_array().into_iter().flatten();
+    let mut types = challenges.filter_map(|challenge| challenge["error"]["type"].as_str());
+    types
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("urn:ietf:params:acme:error:")
+        .to_owned()
+}
+
+/// A challenge with its script, waiting for a decision.
+struct Trial {
+    what: String,
+    challenge: Challenge,
+}
+
+/// Sets up http-01 trials, responds to all of them, and waits for all decisions.
+fn decide(run: &Run, account: &Account, scripts: Vec<(String, Vec<Reply>)>) -> Judgement<Vec<(String, Value)>> {
+    let http01 = run.http01()?;
+    let mut trials = Vec::new();
+    for (what, replies) in scripts {
+        let (_, challenge) = run.challenge_for(account, &run.name("trial"), "http-01")?;
+        let authorization = account.key_authorization(&challenge.token);
+        let fill = |reply| fill(reply, &authorization, &challenge.token);
+        http01.script(&challenge_path(&challenge.token), replies.into_iter().map(fill));
+        trials.push(Trial { what, challenge });
+    }
+    for trial in &trials {
+        run.respond(account, &trial.challenge)?;
+    }
+    trials
+        .into_iter()
+        .map(|trial| {
+            Ok((
+                trial.what,
+                run.decided(account, &trial.challenge.authorization).or_fail()?,
+            ))
+        })
+        .collect()
+}
+
+/// Puts key authorization and token where a script names them.
+fn fill(reply: Reply, authorization: &str, token: &str) -> Reply {
+    let text = |text: &str| text.replace("{authorization}", authorization).replace("{token}", token);
+    match reply {
+        Reply::Body(status, body) => Reply::Body(status, text(&String::from_utf8_lossy(&body)).into_bytes()),
+        Reply::Redirect(status, location) => Reply::Redirect(status, text(&location)),
+        Reply::Late(pause, reply) => Reply::Late(pause, Box::new(fill(*reply, authorization, token))),
+        other => other,
+    }
+}
+
+fn body(status: u16, text: &str) -> Vec<Reply> {
+    vec![Reply::Body(status, text.into())]
+}
+
+fn all_become(decisions: Vec<(String, Value)>, status: &str) -> Judgement {
+    for (what, authorization) in decisions {
+        ensure!(
+            authorization["status"] == status,
+            "{what}: the authorization is {authorization}"
+        );
+    }
+    Ok(())
+}
+
+fn c8555_7_1_03(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("up"), "http-01")?;
+    run.http01()?
+        .provide(&challenge.token, &account.key_authorization(&challenge.token));
+    for answer in [run.fetch(account, &challenge.url)?, run.respond(account, &challenge)?] {
+        let up = answer.links("up");
+        ensure!(
+            up == [challenge.authorization.as_str()],
+            "Link rel=up is {up:?}, not {}",
+            challenge.authorization
+        );
+    }
+    Ok(())
+}
+
+fn c8555_7_5_01(run: &Run) -> Judgement {
+    let (account, other) = (run.account()?, run.other_account()?);
+    let (_, challenge) = run.challenge_for(account, &run.name("owner"), "http-01")?;
+    refused(&run.respond(other, &challenge)?, "", "another account's response")?;
+    let answer = run.post(other, &challenge.authorization, &json!({"status": "deactivated"}))?;
+    refused(&answer, "", "another account's deactivation")?;
+    let object = run.authorization(account, &challenge.authorization)?;
+    ensure!(
+        object["status"] == "pending",
+        "after that the authorization is {}",
+        object["status"]
+    );
+    Ok(())
+}
+
+fn c8555_7_5_1_01(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("respond"), "http-01")?;
+    run.http01()?
+        .provide(&challenge.token, &account.key_authorization(&challenge.token));
+    let answer = run.respond(account, &challenge)?;
+    ensure!(answer.status == 200, "a response: {}", answer.summary());
+    let object = answer.json()?;
+    ensure!(
+        object["url"] == challenge.url.as_str() && object["type"] == "http-01",
+        "the answer is {object}"
+    );
+    Ok(())
+}
+
+fn c8555_7_5_1_02(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("extra"), "http-01")?;
+    run.http01()?
+        .provide(&challenge.token, &account.key_authorization(&challenge.token));
+    let payload = json!({"keyAuthorization": "wrong", "x-unknown": [1]});
+    let answer = run.post(account, &challenge.url, &payload)?;
+    ensure!(
+        answer.status == 200,
+        "a response with more fields: {}",
+        answer.summary()
+    );
+    let object = run.decided(account, &challenge.authorization).or_fail()?;
+    ensure!(object["status"] == "valid", "the authorization is {object}");
+    Ok(())
+}
+
+fn c8555_7_5_1_03(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("unusable"), "http-01")?;
+    for payload in ["[]", "\"x\"", "7", "{", "{}{}"] {
+        let answer = run.post_as(account.signer(), &challenge.url, payload.as_bytes())?;
+        refused(&answer, "", &format!("the response {payload}"))?;
+    }
+    let object = run.authorization(account, &challenge.authorization)?;
+    ensure!(
+        object["status"] == "pending",
+        "after that the authorization is {}",
+        object["status"]
+    );
+    Ok(())
+}
+
+fn c8555_7_5_1_04(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("poll"), "http-01")?;
+    let right = Reply::Body(200, account.key_authorization(&challenge.token).into_bytes());
+    let late = Reply::Late(Duration::from_secs(2), Box::new(right));
+    run.http01()?.script(&challenge_path(&challenge.token), [late]);
+    run.respond(account, &challenge)?;
+    for _ in 0..4 {
+        for url in [&challenge.authorization, &challenge.url] {
+            let answer = run.fetch(account, url)?;
+            ensure!(answer.status == 200, "polling {url}: {}", answer.summary());
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let object = run.decided(account, &challenge.authorization).or_fail()?;
+    ensure!(object["status"] == "valid", "the authorization is {object}");
+    Ok(())
+}
+
+fn c8555_7_5_1_05(run: &Run) -> Judgement {
+    let decisions = decide(run, run.account()?, vec![("a wrong body".into(), body(200, "wrong"))])?;
+    for (_, authorization) in decisions {
+        let kept = authorization["challenges"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|one| one["status"] == "invalid");
+        ensure!(kept, "the failed challenge is gone: {authorization}");
+    }
+    Ok(())
+}
+
+fn c8555_7_5_2_01(run: &Run) -> Judgement {
+    let account = run.new_account(Key::p256())?;
+    let name = run.name("given-up");
+    let order = run.ready_order(&account, std::slice::from_ref(&name))?;
+    let authorization = order.authorizations().into_iter().next().unwrap_or_default();
+    let answer = run.post(&account, &authorization, &json!({"status": "deactivated"}))?;
+    ensure!(answer.status == 200, "deactivation: {}", answer.summary());
+    ensure!(
+        answer.json()?["status"] == "deactivated",
+        "deactivation: {}",
+        answer.summary()
+    );
+    let key = Key::p256();
+    let csr = crate::request::Csr::of(std::slice::from_ref(&name)).sign(&key);
+    let answer = run.finalize(&account, &order, &csr)?;
+    if answer.is_success() {
+        std::thread::sleep(Duration::from_secs(2));
+        let order = run.look(&account, &order)?;
+        ensure!(
+            order.status() != "valid",
+            "a deactivated authorization led to a certificate"
+        );
+    }
+    let again = run.order(&account, &[name])?;
+    let object = run.authorization(&account, &again.authorizations().into_iter().next().unwrap_or_default())?;
+    ensure!(
+        object["status"] == "pending",
+        "the next order has a {} authorization",
+        object["status"]
+    );
+    Ok(())
+}
+
+fn c8555_7_1_6_03(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let order = run.order(account, &[run.name("good"), run.name("bad")])?;
+    let authorizations = order.authorizations();
+    let [first, second] = authorizations.as_slice() else {
+        return Err(Finding::Fail(format!(
+            "two names have {} authorizations",
+            authorizations.len()
+        )));
+    };
+    run.fulfil(account, first)?;
+    let challenge = run.challenge(account, second, "http-01")?;
+    run.http01()?.provide(&challenge.token, "wrong");
+    let object = run.attempt(account, &challenge)?;
+    ensure!(
+        object["status"] == "invalid",
+        "a wrong answer made the authorization {object}"
+    );
+    let object = run
+        .poll(account, &order.url, |order| order["status"] != "pending")
+        .or_fail()?;
+    ensure!(
+        object["status"] == "invalid",
+        "the order with a failed authorization is {object}"
+    );
+    let order = run.ready_order(account, &[run.name("withdrawn")])?;
+    for authorization in order.authorizations() {
+        run.post(account, &authorization, &json!({"status": "deactivated"}))?;
+    }
+    let object = run.look(account, &order)?.object;
+    ensure!(
+        object["status"] == "invalid",
+        "the order with a deactivated authorization is {object}"
+    );
+    Ok(())
+}
+
+fn c8555_7_1_4_02(run: &Run) -> Judgement {
+    let scripts = vec![
+        ("right".to_owned(), body(200, "{authorization}")),
+        ("wrong".to_owned(), body(200, "wrong")),
+    ];
+    for (what, authorization) in decide(run, run.account()?, scripts)? {
+        let status = if what == "right" { "valid" } else { "invalid" };
+        ensure!(
+            authorization["status"] == status,
+            "the {what} answer made {authorization}"
+        );
+        let shown = authorization["challenges"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|one| one["status"] == status);
+        ensure!(
+            shown,
+            "a {status} authorization does not show the challenge: {authorization}"
+        );
+        let expires = authorization["expires"].as_str().map(crate::read::time::rfc3339);
+        ensure!(
+            what == "wrong" || matches!(expires, Some(Ok(_))),
+            "a valid authorization's expires: {authorization}"
+        );
+    }
+    Ok(())
+}
+
+fn c8555_7_1_4_06(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let mut tried = Vec::new();
+    for kind in ["http-01", "dns-01", "tls-alpn-01"] {
+        let (_, challenge) = match run.challenge_for(account, &run.name("any"), kind) {
+            Err(Finding::NotOffered(_)) => continue,
+            other => other?,
+        };
+        match run.provide(account, &challenge, kind) {
+            Err(Finding::Blocked(_)) => continue,
+            other => other?,
+        }
+        let object = run.attempt(account, &challenge)?;
+        ensure!(
+            object["status"] == "valid",
+            "{kind} alone made the authorization {object}"
+        );
+        tried.push(kind);
+    }
+    if tried.len() < 2 {
+        return Err(Finding::Blocked(format!("the run can answer only {tried:?}")));
+    }
+    Ok(())
+}
+
+fn c8555_8_1_01(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let stranger = Key::p256().thumbprint();
+    let scripts = vec![
+        (
+            "a foreign thumbprint".to_owned(),
+            body(200, &format!("{{token}}.{stranger}")),
+        ),
+        (
+            "another token".to_owned(),
+            body(200, &format!("AAAAAAAAAAAAAAAAAAAAAA.{}", account.key.thumbprint())),
+        ),
+        (
+            "no dot".to_owned(),
+            body(200, &format!("{{token}}{}", account.key.thumbprint())),
+        ),
+        ("the token alone".to_owned(), body(200, "{token}")),
+    ];
+    all_become(decide(run, account, scripts)?, "invalid")?;
+    all_become(
+        decide(
+            run,
+            account,
+            vec![("the right answer".into(), body(200, "{authorization}"))],
+        )?,
+        "valid",
+    )
+}
+
+fn c8555_8_1_02(run: &Run) -> Judgement {
+    let key = Key::rsa();
+    let (n, _) = key.rsa_members().unwrap_or_default();
+    let mut jwk = key.jwk();
+    jwk["n"] = crate::base64::url([&[0], n.as_slice()].concat()).into();
+    let url = run.url("newAccount")?;
+    let payload = run.account_payload(&key)?.to_string();
+    let draft = run.draft(Signer::Key(&key), &url, payload)?.with("jwk", jwk);
+    let answer = run.post_signed(&url, &draft.sign(&key))?;
+    if !answer.is_success() {
+        return refused(&answer, "badPublicKey|malformed", "a zero-prefixed modulus");
+    }
+    let url = answer.header("location").unwrap_or_default().to_owned();
+    let account = Account {
+        key: key.into(),
+        url,
+        object: answer.json()?,
+    };
+    all_become(
+        decide(
+            run,
+            &account,
+            vec![("the canonical thumbprint".into(), body(200, "{authorization}"))],
+        )?,
+        "valid",
+    )
+}
+
+fn c8555_8_2_01(run: &Run) -> Judgement {
+    let right = Reply::Body(200, b"{authorization}".to_vec());
+    let scripts = vec![
+        (
+            "a 503 first".to_owned(),
+            vec![Reply::Body(503, b"later".to_vec()), right.clone()],
+        ),
+        ("silence first".to_owned(), vec![Reply::Nothing, right]),
+    ];
+    all_become(decide(run, run.account()?, scripts)?, "valid")
+}
+
+fn c8555_8_2_02(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("between"), "http-01")?;
+    run.http01()?
+        .script(&challenge_path(&challenge.token), [Reply::Nothing]);
+    run.respond(account, &challenge)?;
+    let began = Instant::now();
+    while began.elapsed() < run.patience() {
+        let answer = run.fetch(account, &challenge.url)?;
+        let object = answer.json()?;
+        if object["status"] == "invalid" {
+            return Err(Finding::NotOffered("the server does not try again".into()));
+        }
+        if run.http01()?.queries(&challenge_path(&challenge.token)).len() >= 2 || object["error"].is_object() {
+            ensure!(
+                object["error"].is_object(),
+                "between tries the challenge shows no error: {object}"
+            );
+            ensure!(
+                answer.header("retry-after").is_some(),
+                "between tries there is no Retry-After"
+            );
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Err(Finding::Fail("nothing became of the challenge".into()))
+}
+
+fn c8555_8_3_02(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("query"), "http-01")?;
+    run.provide(account, &challenge, "http-01")?;
+    let object = run.attempt(account, &challenge)?;
+    ensure!(object["status"] == "valid", "the right answer made {object}");
+    let queries = run.http01()?.queries(&challenge_path(&challenge.token));
+    ensure!(!queries.is_empty(), "no query came");
+    for query in queries {
+        ensure!(query.method == "GET", "the query is a {}", query.method);
+        let host = query.host.split(':').next().unwrap_or_default();
+        ensure!(host == challenge.identifier, "the Host is {:?}", query.host);
+    }
+    Ok(())
+}
+
+fn c8555_8_3_03(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let trailing = ["\r\n", "\n", " \t\r\n"];
+    let scripts = trailing.map(|space| {
+        (
+            format!("{space:?} behind"),
+            body(200, &format!("{{authorization}}{space}")),
+        )
+    });
+    all_become(decide(run, account, scripts.into())?, "valid")?;
+    all_become(
+        decide(
+            run,
+            account,
+            vec![("a space in front".into(), body(200, " {authorization}"))],
+        )?,
+        "invalid",
+    )
+}
+
+fn c8555_8_3_04(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let http01 = run.http01()?;
+    let port = http01.address.port();
+    let elsewhere = run.name("elsewhere");
+    let mut scripts = Vec::new();
+    for status in [301, 302, 307, 308] {
+        let path = format!("/moved/{status}");
+        http01.script(&path, [Reply::Body(404, b"filled below".to_vec())]);
+        let target = format!("http://{elsewhere}:{port}{path}/{{token}}");
+        scripts.push((format!("a redirect by {status}"), vec![Reply::Redirect(status, target)]));
+    }
+    let mut trials = Vec::new();
+    for (what, replies) in scripts {
+        let (_, challenge) = run.challenge_for(account, &run.name("moved"), "http-01")?;
+        let authorization = account.key_authorization(&challenge.token);
+        for reply in replies {
+            if let Reply::Redirect(status, target) = fill(reply, &authorization, &challenge.token) {
+                http01.script(
+                    &format!("/moved/{status}/{}", challenge.token),
+                    [Reply::Body(200, authorization.clone().into())],
+                );
+                http01.script(&challenge_path(&challenge.token), [Reply::Redirect(status, target)]);
+            }
+        }
+        run.respond(account, &challenge)?;
+        trials.push((what, challenge));
+    }
+    for (what, challenge) in trials {
+        let object = run.decided(account, &challenge.authorization).or_fail()?;
+        ensure!(object["status"] == "valid", "{what}: {object}");
+    }
+    let circle = vec![Reply::Redirect(302, "/.well-known/acme-challenge/{token}".into())];
+    all_become(
+        decide(run, account, vec![("a redirect to itself".into(), circle)])?,
+        "invalid",
+    )
+}
+
+fn c8555_8_3_05(run: &Run) -> Judgement {
+    let scripts = vec![
+        ("404".to_owned(), body(404, "{authorization}")),
+        ("500".to_owned(), body(500, "{authorization}")),
+        ("an empty body".to_owned(), body(200, "")),
+        ("another body".to_owned(), body(200, "<html>hello</html>")),
+        ("no answer".to_owned(), vec![Reply::Nothing]),
+    ];
+    all_become(decide(run, run.account()?, scripts)?, "invalid")
+}
+
+fn c8555_8_3_06(run: &Run) -> Judgement {
+    let account = run.new_account(Key::p256())?;
+    let (_, challenge) = run.challenge_for(&account, &run.name("newkey"), "http-01")?;
+    let (account, answer) = change_key(run, &account, Key::p256())?;
+    ensure!(answer.status == 200, "the key change: {}", answer.summary());
+    run.provide(&account, &challenge, "http-01")?;
+    let object = run.attempt(&account, &challenge)?;
+    ensure!(object["status"] == "valid", "the new thumbprint made {object}");
+    Ok(())
+}
+
+fn c8555_6_7_06(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let scripts = vec![
+        ("another body".to_owned(), body(200, "wrong")),
+        ("404".to_owned(), body(404, "no")),
+    ];
+    for (what, authorization) in decide(run, account, scripts)? {
+        let kind = error_type(&authorization);
+        ensure!(
+            ["unauthorized", "incorrectResponse"].contains(&kind.as_str()),
+            "{what}: the error is {kind:?}"
+        );
+    }
+    let Ok(dns) = run.dns() else { return Ok(()) };
+    let nowhere = run.name("nowhere");
+    dns.fail(&nowhere, crate::responder::dns::A, crate::responder::dns::NXDOMAIN);
+    dns.fail(&nowhere, crate::responder::dns::AAAA, crate::responder::dns::NXDOMAIN);
+    let closed = run.name("closed");
+    // An address of the loopback network at which the suite does not listen.
+    dns.set(&closed, crate::responder::dns::A, vec![vec![127, 77, 77, 77]]);
+    let mut trials = Vec::new();
+    for (name, kinds) in [(nowhere, ["dns", "connection"]), (closed, ["connection", "connection"])] {
+        let (_, challenge) = run.challenge_for(account, &name, "http-01")?;
+        run.respond(account, &challenge)?;
+        trials.push((challenge, kinds));
+    }
+    for (challenge, kinds) in trials {
+        let object = run.decided(account, &challenge.authorization).or_fail()?;
+        let kind = error_type(&object);
+        ensure!(
+            kinds.contains(&kind.as_str()),
+            "{}: the error is {kind:?}, not {}",
+            challenge.identifier,
+            kinds[0]
+        );
+        run.expect(kind == kinds[0], || {
+            format!("{}: the error is {kind}", challenge.identifier)
+        });
+    }
+    Ok(())
+}
+
+fn c8555_10_3_01(run: &Run) -> Judgement {
+    let scripts = vec![
+        ("a body without end".to_owned(), vec![Reply::Endless(4 * 1024 * 1024)]),
+        ("an octet a second".to_owned(), vec![Reply::Endless(1)]),
+        ("headers without end".to_owned(), vec![Reply::EndlessHeaders]),
+    ];
+    all_become(decide(run, run.account()?, scripts)?, "invalid")
+}
+
+fn c8555_10_4_02(run: &Run) -> Judgement {
+    let marker = "marker-that-must-not-come-back";
+    let long = format!("{}{marker}", "filler ".repeat(150));
+    let decisions = decide(run, run.account()?, vec![("a long page".into(), body(200, &long))])?;
+    for (_, authorization) in decisions {
+        ensure!(authorization["status"] == "invalid", "a long page made {authorization}");
+        ensure!(
+            !authorization.to_string().contains(marker),
+            "the fetched page comes back in the error"
+        );
+    }
+    Ok(())
+}

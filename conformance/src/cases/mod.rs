@@ -1,0 +1,63 @@
+//! All cases, one topic a file, in the order in which they are judged.
+
+use crate::case::Case;
+
+mod accounts;
+mod baseline;
+mod caa;
+mod certificates;
+mod chains;
+mod challenges;
+mod crl;
+mod directory;
+mod dns;
+mod files;
+mod finalize;
+mod ip;
+mod jose;
+mod jws;
+mod keychange;
+mod nonces;
+mod ocsp;
+mod orders;
+mod pending;
+mod preauthorization;
+mod renewal;
+mod revocation;
+mod sweeps;
+mod tls_alpn;
+mod transport;
+
+pub(crate) use pending::NOT_YET;
+
+/// Every case; sweeps over the evidence come last.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        directory::CASES,
+        transport::CASES,
+        jws::CASES,
+        jose::CASES,
+        nonces::CASES,
+        accounts::CASES,
+        keychange::CASES,
+        orders::CASES,
+        challenges::CASES,
+        dns::CASES,
+        tls_alpn::CASES,
+        ip::CASES,
+        finalize::CASES,
+        preauthorization::CASES,
+        chains::CASES,
+        caa::CASES,
+        renewal::CASES,
+        revocation::CASES,
+        ocsp::CASES,
+        crl::CASES,
+        files::CASES,
+        certificates::CASES,
+        baseline::CASES,
+        sweeps::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}

@@ -1,0 +1,345 @@
+//! RFC 8555 sections 5 to 6.4: transport, GET and POST-as-GET, and the url header.
+
+use serde_json::{Value, json};
+
+use crate::case::{Case, Finding, Judgement, ensure, must, must_read, should, should_read};
+use crate::http::{Request, Url};
+use crate::issue::identifiers;
+use crate::keys::Key;
+use crate::suite::{Run, refused};
+use crate::wire::{Signed, Signer};
+
+pub(super) const CASES: &[Case] = &[
+    must!(c8555_5_01, "Text that is not UTF-8 is refused."),
+    must!(c8555_6_1_01, "ACME is served over HTTPS only."),
+    should!(c8555_6_1_04, "Any origin may read the answers."),
+    should_read!(
+        c8555_6_1_05,
+        "Browsers are let through by preflight and exposed headers."
+    ),
+    must!(c8555_6_1_06, "Padded base64url is refused."),
+    must!(c8555_6_3_01, "GET on what is not for GET is 405 malformed."),
+    must!(c8555_6_3_02, "POST-as-GET fetches every resource."),
+    must!(c8555_6_3_03, "POST-as-GET is refused to other accounts."),
+    must_read!(c8555_6_3_04, "POST-as-GET changes nothing."),
+    must!(
+        c8555_6_3_05,
+        "Directory and newNonce are there for GET and for POST-as-GET."
+    ),
+    must!(c8555_6_4_01, "A url header for another resource is unauthorized."),
+    should!(c8555_6_4_02, "The url header is compared as text."),
+    must!(c8555_6_4_1_01, "The url header is a string in the protected header."),
+];
+
+fn c8555_5_01(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let url = run.url("newOrder")?;
+    let mut payload = json!({"identifiers": identifiers(&[run.name("utf8")])})
+        .to_string()
+        .into_bytes();
+    payload.pop();
+    payload.extend_from_slice(b",\"note\":\"\xff\xfe\"}");
+    let answer = run.post_as(account.signer(), &url, &payload)?;
+    refused(&answer, "malformed", "a payload with octets that are not UTF-8")
+}
+
+fn c8555_6_1_01(run: &Run) -> Judgement {
+    let issued = run.certificate()?;
+    let mut urls = vec![
+        run.options.directory.clone(),
+        issued.account.url.clone(),
+        issued.url.clone(),
+    ];
+    for name in ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"] {
+        urls.push(run.url(name)?);
+    }
+    urls.push(issued.order.finalize().to_owned());
+    urls.extend(issued.order.authorizations());
+    for url in &urls {
+        ensure!(url.starts_with("https://"), "{url} is not an https URL");
+    }
+    // Plain HTTP at the same port must do nothing.
+    let plain = run.url("newOrder")?.replacen("https://", "http://", 1);
+    if let Ok(answer) = run.client.send(&Request::new("POST", &plain).body("{}")) {
+        ensure!(
+            !answer.is_success(),
+            "plain HTTP at {plain} answers {}",
+            answer.summary()
+        );
+    }
+    Ok(())
+}
+
+fn c8555_6_1_04(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let origin = |request: Request| request.header("Origin", "https://elsewhere.example");
+    let url = run.url("newOrder")?;
+    let signed = run.draft(account.signer(), &url, "{}")?.sign(&account.key);
+    let post = Request::new("POST", &url)
+        .header("Content-Type", "application/jose+json")
+        .body(signed.body());
+    for request in [
+        Request::get(&run.options.directory),
+        Request::new("HEAD", &run.url("newNonce")?),
+        post,
+    ] {
+        let answer = run.send(&origin(request.clone()))?;
+        let allowed = answer.header("access-control-allow-origin");
+        ensure!(
+            allowed == Some("*"),
+            "{} {}: Access-Control-Allow-Origin is {allowed:?}",
+            request.method,
+            request.url
+        );
+    }
+    Ok(())
+}
+
+fn c8555_6_1_05(run: &Run) -> Judgement {
+    let url = run.url("newOrder")?;
+    let preflight = Request::new("OPTIONS", &url)
+        .header("Origin", "https://elsewhere.example")
+        .header("Access-Control-Request-Method", "POST")
+        .header("Access-Control-Request-Headers", "content-type");
+    let answer = run.send(&preflight)?;
+    ensure!(answer.is_success(), "the preflight is answered {}", answer.summary());
+    let list = |name: &str| answer.header(name).unwrap_or_default().to_ascii_lowercase();
+    let headers = list("access-control-allow-headers");
+    ensure!(
+        headers == "*" || headers.contains("content-type"),
+        "allowed headers are {headers:?}"
+    );
+    let post = run.send(&Request::new("HEAD", &run.url("newNonce")?).header("Origin", "https://elsewhere.example"))?;
+    let exposed = post
+        .header("access-control-expose-headers")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    for name in ["replay-nonce", "location", "link"] {
+        ensure!(
+            exposed == "*" || exposed.contains(name),
+            "{name} is not exposed: {exposed:?}"
+        );
+    }
+    Ok(())
+}
+
+fn c8555_6_1_06(run: &Run) -> Judgement {
+    let account = run.new_account(Key::p256())?;
+    let url = run.url("newOrder")?;
+    // Lengths are chosen so that one padding character completes a group of four.
+    let pad = |text: &str| format!("{text}{}", "=".repeat(if text.len() % 4 == 3 { 1 } else { 2 }));
+    let payload = json!({"identifiers": identifiers(&[run.name("pad")])}).to_string();
+    for part in ["protected", "payload", "signature"] {
+        let draft = run.draft(account.signer(), &url, payload.clone())?;
+        let sound = draft.sign(&account.key);
+        let signed = match part {
+            "protected" => Signed::over(pad(&sound.protected), sound.payload, |input| account.key.sign(input)),
+            "payload" => Signed::over(sound.protected, pad(&sound.payload), |input| account.key.sign(input)),
+            _ => Signed {
+                signature: pad(&sound.signature),
+                ..sound
+            },
+        };
+        refused(&run.post_signed(&url, &signed)?, "", &format!("a padded {part}"))?;
+    }
+    let key = Key::p256();
+    let mut jwk = key.jwk();
+    jwk["x"] = pad(jwk["x"].as_str().unwrap_or_default()).into();
+    let url = run.url("newAccount")?;
+    let draft = run
+        .draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?
+        .with("jwk", jwk);
+    refused(&run.post_signed(&url, &draft.sign(&key))?, "", "a padded jwk member")?;
+    let issued = run.certificate()?;
+    let payload = json!({"certificate": pad(&crate::base64::url(&issued.leaf().der))});
+    if issued.leaf().der.len() % 3 != 0 {
+        refused(
+            &run.post(&issued.account, &run.url("revokeCert")?, &payload)?,
+            "",
+            "a padded certificate",
+        )?;
+        run.still_good(issued, "a padded revocation")?;
+    }
+    no_orders(run, &account)
+}
+
+/// Nothing was created for an account whose requests were all refused.
+pub(super) fn no_orders(run: &Run, account: &crate::suite::Account) -> Judgement {
+    let Some(url) = account.object["orders"].as_str() else {
+        return Ok(());
+    };
+    let answer = run.fetch(account, url)?;
+    if answer.status == 200 {
+        let orders = answer.json()?["orders"].as_array().map_or(0, Vec::len);
+        ensure!(orders == 0, "refused requests left {orders} orders behind");
+    }
+    Ok(())
+}
+
+fn c8555_6_3_01(run: &Run) -> Judgement {
+    let issued = run.certificate()?;
+    let mut urls = vec![issued.account.url.clone(), issued.order.url.clone(), issued.url.clone()];
+    for name in ["newAccount", "newOrder", "revokeCert", "keyChange"] {
+        urls.push(run.url(name)?);
+    }
+    urls.push(issued.order.finalize().to_owned());
+    urls.extend(issued.account.object["orders"].as_str().map(str::to_owned));
+    for authorization in issued.order.authorizations() {
+        let object = run.authorization(&issued.account, &authorization)?;
+        urls.extend(object["challenges"][0]["url"].as_str().map(str::to_owned));
+        urls.push(authorization);
+    }
+    for url in urls {
+        let answer = run.get(&url)?;
+        ensure!(answer.status == 405, "GET {url}: {}", answer.summary());
+        refused(&answer, "malformed", &format!("GET {url}"))?;
+    }
+    Ok(())
+}
+
+fn c8555_6_3_02(run: &Run) -> Judgement {
+    let issued = run.certificate()?;
+    let mut urls = vec![issued.account.url.clone(), issued.order.url.clone(), issued.url.clone()];
+    urls.extend(issued.account.object["orders"].as_str().map(str::to_owned));
+    for authorization in issued.order.authorizations() {
+        let object = run.authorization(&issued.account, &authorization)?;
+        urls.extend(object["challenges"][0]["url"].as_str().map(str::to_owned));
+        urls.push(authorization);
+    }
+    for url in urls {
+        let answer = run.fetch(&issued.account, &url)?;
+        ensure!(answer.status == 200, "POST-as-GET {url}: {}", answer.summary());
+    }
+    Ok(())
+}
+
+fn c8555_6_3_03(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (order, challenge) = run.challenge_for(account, &run.name("mine"), "http-01")?;
+    let mut urls = vec![
+        account.url.clone(),
+        order.url.clone(),
+        challenge.authorization,
+        challenge.url,
+    ];
+    urls.extend(account.object["orders"].as_str().map(str::to_owned));
+    let other = run.other_account()?;
+    for url in urls {
+        let answer = run.fetch(other, &url)?;
+        refused(&answer, "", &format!("another account's POST-as-GET of {url}"))?;
+    }
+    Ok(())
+}
+
+fn c8555_6_3_04(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("quiet"), "http-01")?;
+    let object = run.fetch_object(account, &challenge.url)?;
+    ensure!(
+        object["status"] == "pending",
+        "a challenge that was only looked at is {}",
+        object["status"]
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let object = run.fetch_object(account, &challenge.url)?;
+    ensure!(
+        object["status"] == "pending",
+        "a challenge that was only looked at became {}",
+        object["status"]
+    );
+    if let Some(http01) = &run.http01 {
+        let path = crate::responder::http01::challenge_path(&challenge.token);
+        ensure!(
+            http01.queries(&path).is_empty(),
+            "looking at a challenge started its validation"
+        );
+    }
+    Ok(())
+}
+
+fn c8555_6_3_05(run: &Run) -> Judgement {
+    let account = run.account()?;
+    for url in [run.options.directory.clone(), run.url("newNonce")?] {
+        let answer = run.get(&url)?;
+        ensure!(answer.is_success(), "GET {url}: {}", answer.summary());
+        let answer = run.fetch(account, &url)?;
+        ensure!(answer.is_success(), "POST-as-GET {url}: {}", answer.summary());
+    }
+    Ok(())
+}
+
+fn c8555_6_4_01(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let key = Key::p256();
+    let new_account = run.url("newAccount")?;
+    let draft = run.draft(
+        Signer::Key(&key),
+        &run.url("newOrder")?,
+        run.account_payload(&key)?.to_string(),
+    )?;
+    refused(
+        &run.post_signed(&new_account, &draft.sign(&key))?,
+        "unauthorized",
+        "signed for newOrder, sent to newAccount",
+    )?;
+    let first = run.order(account, &[run.name("first")])?;
+    let second = run.order(account, &[run.name("second")])?;
+    let draft = run.draft(account.signer(), &first.url, "")?;
+    let answer = run.post_signed(&second.url, &draft.sign(&account.key))?;
+    refused(&answer, "unauthorized", "signed for one order, sent to another")
+}
+
+fn c8555_6_4_02(run: &Run) -> Judgement {
+    let account = run.account()?;
+    let url = run.url("newOrder")?;
+    let parts = Url::parse(&url).ok_or_else(|| Finding::Blocked(format!("{url} is not a URL")))?;
+    let origin = parts.origin();
+    let mut variants = vec![
+        format!("{url}/"),
+        format!("{url}?"),
+        format!("{url}?x=1"),
+        format!("{url}#"),
+    ];
+    if origin.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        variants.push(url.replacen(&origin, &origin.to_ascii_uppercase(), 1));
+    }
+    if let Some(letter) = parts.path.chars().rev().find(char::is_ascii_alphabetic) {
+        let at = url.rfind(letter).unwrap_or_default();
+        variants.push(format!("{}%{:02X}{}", &url[..at], letter as u8, &url[at + 1..]));
+    }
+    for variant in variants {
+        let payload = json!({"identifiers": identifiers(&[run.name("url")])}).to_string();
+        let draft = run
+            .draft(account.signer(), &url, payload)?
+            .with("url", variant.as_str());
+        refused(
+            &run.post_signed(&url, &draft.sign(&account.key))?,
+            "unauthorized",
+            &format!("url {variant}"),
+        )?;
+    }
+    Ok(())
+}
+
+fn c8555_6_4_1_01(run: &Run) -> Judgement {
+    let account = run.new_account(Key::p256())?;
+    let url = run.url("newOrder")?;
+    let payload = || json!({"identifiers": identifiers(&[run.name("url")])}).to_string();
+    for wrong in [json!(1), json!([url]), Value::Null] {
+        let draft = run.draft(account.signer(), &url, payload())?.with("url", wrong.clone());
+        refused(
+            &run.post_signed(&url, &draft.sign(&account.key))?,
+            "",
+            &format!("url {wrong}"),
+        )?;
+    }
+    let draft = run.draft(account.signer(), &url, payload())?.without("url");
+    let mut body = draft.sign(&account.key).json();
+    body["header"] = json!({"url": url});
+    refused(
+        &run.post_body(&url, body.to_string())?,
+        "",
+        "url only in the unprotected header",
+    )?;
+    no_orders(run, &account)
+}

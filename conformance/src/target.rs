@@ -1,0 +1,58 @@
+//! Who is judged, and what the run was given to do it.
+
+use std::net::IpAddr;
+
+/// What a run needs to know; everything but the directory has a default or may be missing.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The ACME directory's URL.
+    pub directory: String,
+    /// Trust anchors of the target's HTTPS in PEM; the platform's otherwise.
+    pub ca_root: Option<Vec<u8>>,
+    /// The anchor of the issued certificates in PEM, for path validation.
+    pub issuer_root: Option<Vec<u8>>,
+    /// Where the target asks http-01.
+    pub http01_port: Option<u16>,
+    /// Where the target asks tls-alpn-01.
+    pub tls_alpn01_port: Option<u16>,
+    /// Where the suite serves DNS for the zone.
+    pub dns_port: Option<u16>,
+    /// The address the answerers listen at, and to which names of the zone resolve.
+    pub address: IpAddr,
+    /// The zone under which the suite makes names.
+    pub zone: String,
+    /// The OCSP responder, if not the one that certificates name.
+    pub ocsp: Option<String>,
+    /// A key identifier for external account binding, with its MAC key.
+    pub external_account: Option<(String, Vec<u8>)>,
+    /// Judges only requirements whose id begins with one of these; all where there are none.
+    pub only: Vec<String>,
+    /// Judges no requirement whose id begins with one of these.
+    pub skip: Vec<String>,
+    /// How long a validation or an issue may take before the suite gives up.
+    pub patience_seconds: u64,
+    /// Whether the target claims public trust, so that the Baseline Requirements apply.
+    pub public_trust: bool,
+}
+
+impl Options {
+    /// Options for a target, with nothing else given.
+    pub fn new(directory: impl Into<String>) -> Self {
+        Self {
+            directory: directory.into(),
+            ca_root: None,
+            issuer_root: None,
+            http01_port: None,
+            tls_alpn01_port: None,
+            dns_port: None,
+            address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+            zone: "conformance.test".into(),
+            ocsp: None,
+            external_account: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+            patience_seconds: 60,
+            public_trust: false,
+        }
+    }
+}
