@@ -206,6 +206,15 @@ fn inner_floors_know_nothing_of_http_servers() {
 }
 
 #[test]
+fn only_the_tour_uses_the_client() {
+    forbid(
+        "the daemon is no client of its own, but for the quickstart's tour",
+        |source| source.is_in(&["ca/src/"]) && source.path != "ca/src/cli/quickstart.rs",
+        |line| line.contains("sigillo_client::"),
+    );
+}
+
+#[test]
 fn engines_stay_in_their_rooms() {
     forbid(
         "only the embedded store knows SQLite",
