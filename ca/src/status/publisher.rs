@@ -366,7 +366,7 @@ impl Publisher {
             }
             .into());
         }
-        let number = next_number(last.as_deref(), this_update).ok_or(PublishError::OutOfRange)?;
+        let number = next_number(last.as_deref(), now).ok_or(PublishError::OutOfRange)?;
         let wanted = this_update
             .checked_add(self.settings.validity)
             .map_err(|_| PublishError::OutOfRange)?;
@@ -424,8 +424,8 @@ impl Slot {
 
 /// The number after the last one, and at least the time in seconds: so it also rises when the store was
 /// restored from a backup that does not know the last CRLs.
-fn next_number(last: Option<&PublishedCrl>, this_update: Timestamp) -> Option<u64> {
-    let by_time = u64::try_from(this_update.as_second()).ok()?.max(1);
+fn next_number(last: Option<&PublishedCrl>, now: Timestamp) -> Option<u64> {
+    let by_time = u64::try_from(now.as_millisecond()).ok()?.max(1);
     match last {
         Some(last) => Some(last.number.checked_add(1)?.max(by_time)),
         None => Some(by_time),
