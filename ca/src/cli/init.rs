@@ -52,7 +52,10 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
     };
     let made = create(common, options).await?;
     if common.json {
-        println!("{}", serde_json::json!({ "dir": common.dir, "root": made.root, "rootSha256": made.root_sha256 }));
+        println!(
+            "{}",
+            serde_json::json!({ "dir": common.dir, "root": made.root, "rootSha256": made.root_sha256 })
+        );
         return Ok(());
     }
     let dir = common.dir.display();
@@ -81,7 +84,9 @@ async fn create(common: &Common, options: CeremonyOptions) -> CliResult<Made> {
     let settings = common.settings()?;
     let default = common.dir.join("store").join(DATABASE);
     if settings.store.path != default {
-        return Err(CliError::new("init makes its store at store/sigillo.db: leave store.url out, and move it afterwards"));
+        return Err(CliError::new(
+            "init makes its store at store/sigillo.db: leave store.url out, and move it afterwards",
+        ));
     }
     let options = CeremonyOptions {
         passphrase: common.passphrase()?,

@@ -12,7 +12,7 @@ use std::{
 use sigillo_client::{
     Client, OrderSettings,
     account::Registration,
-    check::{CheckRequest, certificates_from_file, Report, RevocationStatus, StatusReport, check},
+    check::{CheckRequest, Report, RevocationStatus, StatusReport, certificates_from_file, check},
     keystore::{ChallengeSettings, Keystore, StoredCertificate},
     progress::{Event, Progress},
     solver,
@@ -25,7 +25,7 @@ use super::{CliError, CliResult, Common, init};
 use crate::{
     clock::{Clock, SystemClock},
     issuer::folder,
-    server::{self, House, Ready},
+    server::{self, House, Ready, Sockets},
     telemetry,
 };
 
@@ -73,9 +73,12 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
 
     let (stop, stopped) = watch::channel(false);
     let (tell, told) = oneshot::channel::<Ready>();
-    let daemon = tokio::spawn(server::run(house, stopped, move |ready| {
-        let _ = tell.send(ready.clone());
-    }));
+    let daemon = tokio::spawn(async move {
+        server::run(house, &Sockets::default(), stopped, move |ready| {
+            let _ = tell.send(ready.clone());
+        })
+        .await
+    });
     let ready = match tokio::time::timeout(START_TIMEOUT, told).await {
         Ok(Ok(ready)) => ready,
         // It ended before it was ready: it says why.
@@ -86,7 +89,11 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
         Err(_) => return Err(CliError::new("the daemon did not start in time")),
     };
     println!("ready directory={} http={}", ready.directory, ready.http);
-    let tour = Tour { dir: &common.dir, ready: &ready, http01_port };
+    let tour = Tour {
+        dir: &common.dir,
+        ready: &ready,
+        http01_port,
+    };
     let toured = tour.go().await;
     if args.exit || toured.is_err() {
         let _ = stop.send(true);
@@ -124,10 +131,16 @@ impl Progress for Steps {
 impl Tour<'_> {
     async fn go(&self) -> CliResult {
         let root = self.dir.join(folder::ROOT_FILE);
-        let transport = Transport::new(Trust::Roots(certificates_from_file(&root)?.into_iter().map(Into::into).collect()))?;
+        let transport = Transport::new(Trust::Roots(
+            certificates_from_file(&root)?.into_iter().map(Into::into).collect(),
+        ))?;
         let store = Keystore::new(self.dir.join(CLIENT_HOME));
         let client = Client::connect(transport, &self.ready.directory, store).await?;
-        let registration = Registration { contact: vec![], agree_tos: true, external_account: None };
+        let registration = Registration {
+            contact: vec![],
+            agree_tos: true,
+            external_account: None,
+        };
         client.register(&registration, &Steps).await?;
 
         let challenges = ChallengeSettings {
@@ -159,18 +172,34 @@ impl Tour<'_> {
     }
 
     /// Shows what OCSP and CRL say, as the bundled client sees it and as OpenSSL does.
-    async fn verdicts(&self, transport: &Transport, revoked: &StoredCertificate, good: &StoredCertificate) -> CliResult {
+    async fn verdicts(
+        &self,
+        transport: &Transport,
+        revoked: &StoredCertificate,
+        good: &StoredCertificate,
+    ) -> CliResult {
         println!("\nwhat a relying party sees");
         let on_crl = self.await_crl(transport, revoked).await?;
         println!("  first   {}", verdict(&on_crl));
         let report = self.check(transport, good).await?;
         println!("  second  {}", verdict(&report));
         let both = [on_crl.ocsp.as_ref(), on_crl.crl.as_ref()];
-        if !both.iter().all(|seen| seen.is_some_and(|seen| matches!(seen.status, RevocationStatus::Revoked { .. }))) {
-            return Err(CliError::new("OCSP and CRL do not both show the first certificate as revoked"));
+        if !both
+            .iter()
+            .all(|seen| seen.is_some_and(|seen| matches!(seen.status, RevocationStatus::Revoked { .. })))
+        {
+            return Err(CliError::new(
+                "OCSP and CRL do not both show the first certificate as revoked",
+            ));
         }
         if Command::new("openssl").arg("version").output().is_ok() {
-            let crl = transport.fetch(Request::get(format!("{}/crl/{}.crl", self.ready.http, folder::issuing_id()))).await?;
+            let crl = transport
+                .fetch(Request::get(format!(
+                    "{}/crl/{}.crl",
+                    self.ready.http,
+                    folder::issuing_id()
+                )))
+                .await?;
             let files = Files::write(self.dir, &revoked.leaf, &good.leaf, &crl.body)?;
             self.openssl(&files)?;
         } else {
@@ -180,7 +209,10 @@ impl Tour<'_> {
     }
 
     async fn check(&self, transport: &Transport, certificate: &StoredCertificate) -> CliResult<Report> {
-        let certificates = pem::parse_many(&certificate.fullchain)?.into_iter().map(pem::Pem::into_contents).collect();
+        let certificates = pem::parse_many(&certificate.fullchain)?
+            .into_iter()
+            .map(pem::Pem::into_contents)
+            .collect();
         let request = CheckRequest::new(certificates, transport.trust().clone());
         Ok(check(transport, &request, SystemClock.now()).await?)
     }
@@ -190,7 +222,10 @@ impl Tour<'_> {
         let deadline = tokio::time::Instant::now() + CRL_TIMEOUT;
         loop {
             let report = self.check(transport, revoked).await?;
-            let shown = report.crl.as_ref().is_some_and(|crl| matches!(crl.status, RevocationStatus::Revoked { .. }));
+            let shown = report
+                .crl
+                .as_ref()
+                .is_some_and(|crl| matches!(crl.status, RevocationStatus::Revoked { .. }));
             if shown || tokio::time::Instant::now() > deadline {
                 return Ok(report);
             }
@@ -220,7 +255,10 @@ impl Tour<'_> {
             return Err(CliError::new("openssl does not accept the OCSP answer"));
         }
         let crl = std::fs::read(&files.crl)?;
-        let output = Command::new("openssl").args(["crl", "-inform", "DER", "-noout", "-text", "-in"]).arg(&files.crl).output()?;
+        let output = Command::new("openssl")
+            .args(["crl", "-inform", "DER", "-noout", "-text", "-in"])
+            .arg(&files.crl)
+            .output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let entries: Vec<&str> = text
             .lines()
@@ -238,10 +276,20 @@ impl Tour<'_> {
         let root = self.dir.join(folder::ROOT_FILE);
         let root = std::path::absolute(&root).unwrap_or(root);
         println!("\nthe CA keeps serving; stop it with Ctrl-C. What next, in another terminal:");
-        println!("  sigillo --directory {} --ca-root {} \\", self.ready.directory, root.display());
+        println!(
+            "  sigillo --directory {} --ca-root {} \\",
+            self.ready.directory,
+            root.display()
+        );
         println!("      order localhost --http01-port {}", self.http01_port);
-        println!("  REQUESTS_CA_BUNDLE={} certbot certonly --standalone -d localhost \\", root.display());
-        println!("      --server {} --http-01-port {} --register-unsafely-without-email --agree-tos \\", self.ready.directory, self.http01_port);
+        println!(
+            "  REQUESTS_CA_BUNDLE={} certbot certonly --standalone -d localhost \\",
+            root.display()
+        );
+        println!(
+            "      --server {} --http-01-port {} --register-unsafely-without-email --agree-tos \\",
+            self.ready.directory, self.http01_port
+        );
         println!("      --config-dir certbot --work-dir certbot --logs-dir certbot");
         println!("  sigillo-ca --dir {} certs list", self.dir.display());
     }
@@ -249,7 +297,10 @@ impl Tour<'_> {
 
 fn print_indented(what: &str, output: &[u8], error: &[u8]) {
     println!("  {what}");
-    for line in String::from_utf8_lossy(output).lines().chain(String::from_utf8_lossy(error).lines()) {
+    for line in String::from_utf8_lossy(output)
+        .lines()
+        .chain(String::from_utf8_lossy(error).lines())
+    {
         println!("    {line}");
     }
 }
@@ -264,7 +315,11 @@ struct Files {
 impl Files {
     fn write(dir: &Path, revoked: &[u8], good: &[u8], crl: &[u8]) -> CliResult<Self> {
         let folder = dir.join(CLIENT_HOME);
-        let files = Self { revoked: folder.join("first.pem"), good: folder.join("second.pem"), crl: folder.join("issuing.crl") };
+        let files = Self {
+            revoked: folder.join("first.pem"),
+            good: folder.join("second.pem"),
+            crl: folder.join("issuing.crl"),
+        };
         std::fs::write(&files.revoked, crate::pem::certificate(revoked))?;
         std::fs::write(&files.good, crate::pem::certificate(good))?;
         std::fs::write(&files.crl, crl)?;
@@ -283,5 +338,10 @@ fn verdict(report: &Report) -> String {
         },
         Some(other) => format!("{other:?}"),
     };
-    format!("OCSP: {:22} CRL: {:22} serial {}", told(&report.ocsp), told(&report.crl), report.serial)
+    format!(
+        "OCSP: {:22} CRL: {:22} serial {}",
+        told(&report.ocsp),
+        told(&report.crl),
+        report.serial
+    )
 }

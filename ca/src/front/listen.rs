@@ -13,6 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, watch},
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -45,99 +46,106 @@ pub async fn serve_tls(
     acceptor: TlsAcceptor,
     router: Router,
     connections_max: usize,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let permits = Arc::new(Semaphore::new(connections_max));
-    let graceful = GracefulShutdown::new();
-    let watcher = Arc::new(graceful);
-    loop {
-        let permit = tokio::select! {
-            permit = permits.clone().acquire_owned() => permit,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Ok(permit) = permit else { break };
-        let (stream, address) = tokio::select! {
-            accepted = accept(&listener) => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
+    let shake_hands = move |stream| {
         let acceptor = acceptor.clone();
-        let router = router.clone();
-        let watcher = watcher.watcher();
-        tokio::spawn(async move {
-            let _permit = permit;
-            // Whoever breaks off a handshake is no news; scanners do it all day.
-            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
-                return;
-            };
-            serve_connection(stream, router, Some(ClientAddress(address)), watcher).await;
-        });
-    }
-    drain(watcher).await;
+        // Whoever breaks off a handshake is no news; scanners do it all day.
+        async move {
+            tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+                .await
+                .ok()?
+                .ok()
+        }
+    };
+    serve(|| accept(&listener), shake_hands, router, connections_max, stop).await;
 }
 
 /// Serves a router over plain TCP.
-pub async fn serve_plain(listener: TcpListener, router: Router, connections_max: usize, mut stop: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(connections_max));
-    let watcher = Arc::new(GracefulShutdown::new());
-    loop {
-        let permit = tokio::select! {
-            permit = permits.clone().acquire_owned() => permit,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Ok(permit) = permit else { break };
-        let (stream, address) = tokio::select! {
-            accepted = accept(&listener) => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let (router, watcher) = (router.clone(), watcher.watcher());
-        tokio::spawn(async move {
-            let _permit = permit;
-            serve_connection(stream, router, Some(ClientAddress(address)), watcher).await;
-        });
-    }
-    drain(watcher).await;
+pub async fn serve_plain(listener: TcpListener, router: Router, connections_max: usize, stop: watch::Receiver<bool>) {
+    serve(
+        || accept(&listener),
+        async |stream| Some(stream),
+        router,
+        connections_max,
+        stop,
+    )
+    .await;
 }
 
 /// Serves a router on a Unix socket.
-pub async fn serve_unix(listener: UnixListener, router: Router, connections_max: usize, mut stop: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(connections_max));
-    let watcher = Arc::new(GracefulShutdown::new());
-    loop {
-        let permit = tokio::select! {
-            permit = permits.clone().acquire_owned() => permit,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Ok(permit) = permit else { break };
-        let stream = tokio::select! {
-            stream = accept_unix(&listener) => stream,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let (router, watcher) = (router.clone(), watcher.watcher());
-        tokio::spawn(async move {
-            let _permit = permit;
-            serve_connection(stream, router, None, watcher).await;
-        });
-    }
-    drain(watcher).await;
+pub async fn serve_unix(listener: UnixListener, router: Router, connections_max: usize, stop: watch::Receiver<bool>) {
+    serve(
+        || accept_unix(&listener),
+        async |stream| Some(stream),
+        router,
+        connections_max,
+        stop,
+    )
+    .await;
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
+/// Takes connections while there is room, prepares and serves each in a task of its own; once told to stop, lets
+/// them end what they are at, and cuts those that take too long.
+async fn serve<R, A, AF, U, UF, S>(
+    accept: A,
+    prepare: U,
+    router: Router,
+    connections_max: usize,
+    mut stop: watch::Receiver<bool>,
+) where
+    R: Send + 'static,
+    A: Fn() -> AF,
+    AF: Future<Output = (R, Option<ClientAddress>)>,
+    U: Fn(R) -> UF,
+    UF: Future<Output = Option<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(connections_max));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let next = async {
+            let permit = permits.clone().acquire_owned().await;
+            (permit, accept().await)
+        };
+        let (permit, (stream, address)) = tokio::select! {
+            next = next => next,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let (preparing, router, watcher) = (prepare(stream), router.clone(), graceful.watcher());
+        connections.spawn(async move {
+            // The room is given back when the connection ends, however it does.
+            let _permit = permit;
+            if let Some(stream) = preparing.await {
+                serve_connection(stream, router, address, watcher).await;
+            }
+        });
+    }
+    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some connections did not end in time and are cut");
+    }
+    connections.shutdown().await;
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, Option<ClientAddress>) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 // Answers are small and whole: waiting to fill a packet only costs time.
                 let _ = stream.set_nodelay(true);
-                return (stream, address.ip());
+                return (stream, Some(ClientAddress(address.ip())));
             }
             Err(error) => pause_after(&error).await,
         }
     }
 }
 
-async fn accept_unix(listener: &UnixListener) -> UnixStream {
+async fn accept_unix(listener: &UnixListener) -> (UnixStream, Option<ClientAddress>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, _)) => return (stream, None),
             Err(error) => pause_after(&error).await,
         }
     }
@@ -179,14 +187,5 @@ async fn serve_connection<S>(
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection.into_owned()).await {
         tracing::debug!(%error, "a connection ended with an error");
-    }
-}
-
-async fn drain(graceful: Arc<GracefulShutdown>) {
-    // Tasks hold watchers, not this value, so it is the only one left.
-    if let Ok(graceful) = Arc::try_unwrap(graceful)
-        && tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err()
-    {
-        tracing::warn!("some connections did not end in time and are cut");
     }
 }

@@ -18,10 +18,7 @@ use sigillo_protocol::{
     x509::csr::{CheckedCsr, ParsedCsr},
 };
 
-use super::{
-    Refusal, Registrar, StandingOrder, by_account,
-    orders::life,
-};
+use super::{Refusal, Registrar, StandingOrder, by_account, orders::life};
 use crate::{
     issuer::{IssueRequest, Recorded, prepare},
     model::{Account, AccountId, Action, Actor, Certificate, Order, OrderId, Progress, Serial},
@@ -42,14 +39,21 @@ impl Registrar {
         csr: &[u8],
         account_url: &str,
     ) -> Result<StandingOrder, Refusal> {
-        let view = self.store.order(id).await?.filter(|view| view.order.account == account.id);
+        let view = self
+            .store
+            .order(id)
+            .await?
+            .filter(|view| view.order.account == account.id);
         let view = view.ok_or_else(Refusal::not_found)?;
         let now = self.clock.now();
         let OrderLife::Ready(ready) = life(&view.order, &view.authorizations, now) else {
             return Err(not_ready(&StandingOrder::read(view, now)));
         };
         let profile = self.profiles.get(&view.order.profile).ok_or_else(|| {
-            Refusal::new(ErrorType::InvalidProfile, "The order's profile is not offered any more: place a new order.")
+            Refusal::new(
+                ErrorType::InvalidProfile,
+                "The order's profile is not offered any more: place a new order.",
+            )
         })?;
         let csr = ParsedCsr::from_der(csr)
             .and_then(|parsed| parsed.check(&profile.keys))
@@ -71,7 +75,10 @@ impl Registrar {
         let serial = Serial::random();
         let linted = self.prepared(profile, request, serial, now)?;
         let _processing = ready.begin();
-        let order = Order { progress: Progress::Processing { certificate: serial }, ..view.order.clone() };
+        let order = Order {
+            progress: Progress::Processing { certificate: serial },
+            ..view.order.clone()
+        };
         let detail = json!({ "certificate": serial.to_string() });
         let finalized = by_account(now, account.id, Action::OrderFinalized, id, detail);
         let batch = Batch::new(finalized).with(Change::Order(order.clone()));
@@ -84,7 +91,10 @@ impl Registrar {
             }
             Err(error) => return Err(Refusal::Internal(error.to_string())),
         };
-        let order = Order { version: order.version.next(), ..order };
+        let order = Order {
+            version: order.version.next(),
+            ..order
+        };
         self.complete(recorded, Some(order), account_actor(account.id)).await?;
         self.order(account.id, id).await
     }
@@ -144,32 +154,47 @@ impl Registrar {
             }
         })?;
         // What does not pass its own lint is our mistake, never the client's.
-        prepared.lint().map_err(|error| Refusal::Internal(format!("lint: {error}")))
+        prepared
+            .lint()
+            .map_err(|error| Refusal::Internal(format!("lint: {error}")))
     }
 
     /// Signs what was recorded and records that it is there.
     async fn complete(&self, recorded: Recorded, order: Option<Order>, actor: Actor) -> Result<Certificate, Refusal> {
-        let signed = recorded.sign(&self.issuer).map_err(|error| Refusal::Internal(error.to_string()))?;
+        let signed = recorded
+            .sign(&self.issuer)
+            .map_err(|error| Refusal::Internal(error.to_string()))?;
         let certificate = signed.certificate().clone();
         let mut batch = signed.batch(actor, self.clock.now());
         if let Some(order) = order {
-            let progress = Progress::Valid { certificate: certificate.serial };
+            let progress = Progress::Valid {
+                certificate: certificate.serial,
+            };
             batch.push(Change::Order(Order { progress, ..order }));
         }
-        self.store.commit(batch).await.map_err(|error| Refusal::Internal(error.to_string()))?;
+        self.store
+            .commit(batch)
+            .await
+            .map_err(|error| Refusal::Internal(error.to_string()))?;
         Ok(certificate)
     }
 
     /// Refuses the keys of accounts (RFC 8555 section 11.1) and blocked ones.
     async fn require_own_key(&self, csr: &CheckedCsr) -> Result<(), Refusal> {
         if self.store.blocked_key(csr.spki_sha256()).await?.is_some() {
-            return Err(Refusal::new(ErrorType::BadCsr, "The request's key is blocked: make a new one."));
+            return Err(Refusal::new(
+                ErrorType::BadCsr,
+                "The request's key is blocked: make a new one.",
+            ));
         }
         // A key that is no account key's kind has no thumbprint, and no account.
         if let Ok(jwk) = Jwk::from_spki_der(csr.spki_der())
             && self.store.account_by_thumbprint(jwk.thumbprint()).await?.is_some()
         {
-            return Err(Refusal::new(ErrorType::BadCsr, "The request has an account's key: make a key for the certificate."));
+            return Err(Refusal::new(
+                ErrorType::BadCsr,
+                "The request has an account's key: make a key for the certificate.",
+            ));
         }
         Ok(())
     }
@@ -198,7 +223,11 @@ impl Registrar {
     /// # Errors
     /// 404 if there is none or it is another account's.
     pub async fn certificate(&self, account: AccountId, serial: Serial) -> Result<Certificate, Refusal> {
-        let found = self.store.certificate(serial).await?.filter(|c| c.account == Some(account));
+        let found = self
+            .store
+            .certificate(serial)
+            .await?
+            .filter(|c| c.account == Some(account));
         found.ok_or_else(Refusal::not_found)
     }
 }
@@ -208,9 +237,19 @@ fn account_actor(id: AccountId) -> Actor {
 }
 
 fn not_ready(standing: &StandingOrder) -> Refusal {
-    let word = serde_json::to_value(standing.status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    let because = standing.error.as_ref().map(|error| format!(" {}", error.detail)).unwrap_or_default();
-    Refusal::new(ErrorType::OrderNotReady, format!("The order is {word}, not ready.{because}"))
+    let word = serde_json::to_value(standing.status)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    let because = standing
+        .error
+        .as_ref()
+        .map(|error| format!(" {}", error.detail))
+        .unwrap_or_default();
+    Refusal::new(
+        ErrorType::OrderNotReady,
+        format!("The order is {word}, not ready.{because}"),
+    )
 }
 
 /// The request's names are exactly the order's (RFC 8555 section 7.4).
@@ -229,5 +268,8 @@ fn require_names(csr: &CheckedCsr, ordered: &[Name]) -> Result<(), Refusal> {
     if !surplus.is_empty() {
         parts.push(format!("it has {surplus} besides"));
     }
-    Err(Refusal::new(ErrorType::BadCsr, format!("The request's names are not the order's: {}.", parts.join(" and "))))
+    Err(Refusal::new(
+        ErrorType::BadCsr,
+        format!("The request's names are not the order's: {}.", parts.join(" and ")),
+    ))
 }

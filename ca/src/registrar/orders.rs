@@ -21,8 +21,8 @@ use sigillo_protocol::{
 use super::{Refusal, Registrar, Round, by_account, settle};
 use crate::{
     model::{
-        Account, AccountId, Action, Authorization, AuthorizationId, Certificate, CertificateState,
-        Order, OrderId, Progress, Serial, Version,
+        Account, AccountId, Action, Authorization, AuthorizationId, Certificate, CertificateState, Order, OrderId,
+        Progress, Serial, Version,
     },
     policy::Profile,
     store::{Batch, Change, OrderView, Page},
@@ -58,7 +58,12 @@ impl StandingOrder {
             OrderLife::Invalid(cause) => Some(why(cause, &order, &authorizations)),
             _ => None,
         };
-        Self { status: life.status(), error, order, authorizations }
+        Self {
+            status: life.status(),
+            error,
+            order,
+            authorizations,
+        }
     }
 }
 
@@ -91,7 +96,10 @@ fn why(cause: Cause, order: &Order, authorizations: &[Authorization]) -> Problem
                 .and_then(|a| a.challenges.iter().find_map(|c| c.error.as_ref()))
                 .filter(|_| status == AuthorizationStatus::Invalid);
             match failure {
-                Some(error) => Problem::new(error.kind.clone(), format!("Validation of {name} failed: {}", error.detail)),
+                Some(error) => Problem::new(
+                    error.kind.clone(),
+                    format!("Validation of {name} failed: {}", error.detail),
+                ),
                 None => {
                     let word = match status {
                         AuthorizationStatus::Deactivated => "was deactivated",
@@ -169,16 +177,25 @@ impl Registrar {
             "profile": order.profile,
             "replaces": order.replaces,
         });
-        let mut batch = Batch::new(by_account(now, account, Action::OrderCreated, id, detail))
-            .with(Change::Order(order.clone()));
+        let mut batch =
+            Batch::new(by_account(now, account, Action::OrderCreated, id, detail)).with(Change::Order(order.clone()));
         for authorization in &made {
             batch.push(Change::Authorization(authorization.clone()));
         }
         if let Some(certificate) = replaced {
-            batch.push(Change::Certificate(Certificate { replaced_by: Some(id), ..certificate }));
+            batch.push(Change::Certificate(Certificate {
+                replaced_by: Some(id),
+                ..certificate
+            }));
         }
         self.store.commit(batch).await?;
-        let view = OrderView { order: Order { version: Version::NEW.next(), ..order }, authorizations };
+        let view = OrderView {
+            order: Order {
+                version: Version::NEW.next(),
+                ..order
+            },
+            authorizations,
+        };
         Ok(StandingOrder::read(view, now))
     }
 
@@ -186,10 +203,17 @@ impl Registrar {
         match &order.profile {
             None => Ok(self.profiles.default_profile()),
             Some(name) => self.profiles.get(name).ok_or_else(|| {
-                Problem::new(ErrorType::InvalidProfile, format!(
-                    "There is no such profile; on offer are: {}.",
-                    self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
-                ))
+                Problem::new(
+                    ErrorType::InvalidProfile,
+                    format!(
+                        "There is no such profile; on offer are: {}.",
+                        self.profiles
+                            .iter()
+                            .map(|profile| profile.name.as_str())
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                )
             }),
         }
     }
@@ -200,15 +224,17 @@ impl Registrar {
         }
         let max = profile.names_max;
         if order.identifiers.len() > max {
-            return Err(Problem::malformed(format!("An order under this profile has at most {max} identifiers.")));
+            return Err(Problem::malformed(format!(
+                "An order under this profile has at most {max} identifiers."
+            )));
         }
         let mut names = Vec::with_capacity(order.identifiers.len());
         let mut seen = BTreeSet::new();
         let mut refused = Vec::new();
         for identifier in &order.identifiers {
-            let checked = identifier.check().and_then(|name| {
-                self.permit(&name, profile).map(|()| name)
-            });
+            let checked = identifier
+                .check()
+                .and_then(|name| self.permit(&name, profile).map(|()| name));
             match checked {
                 Ok(name) if seen.insert(name.clone()) => names.push(name),
                 Ok(_) => {}
@@ -255,17 +281,28 @@ impl Registrar {
             .map_err(|_| Problem::malformed("replaces is not a certificate identifier of RFC 9773 section 4.1."))?;
         let certificate = self.certificate_by_ari(&id).await?;
         let foreign = || Problem::unauthorized("replaces names no certificate of this account.");
-        let certificate = certificate.filter(|c| c.account == Some(request.account.id)).ok_or_else(foreign)?;
+        let certificate = certificate
+            .filter(|c| c.account == Some(request.account.id))
+            .ok_or_else(foreign)?;
         if !certificate.names.iter().any(|name| names.contains(name)) {
             return Err(Problem::malformed("The replaced certificate shares no identifier with the order.").into());
         }
         if let Some(successor) = certificate.replaced_by
-            && let Some(view) = self.store.order(successor).await?
-            && StandingOrder::read(view, now).status != OrderStatus::Invalid
+            && self.may_have_replaced(successor, now).await?
         {
-            return Err(Problem::new(ErrorType::AlreadyReplaced, "Another order replaces this certificate already.").into());
+            let detail = "Another order replaces this certificate already.";
+            return Err(Problem::new(ErrorType::AlreadyReplaced, detail).into());
         }
         Ok(Some(certificate))
+    }
+
+    /// Whether an order replaces what it was placed for, unless it has failed (RFC 9773 section 5).
+    ///
+    /// An order that was pruned long since counts as one that did: the client is asked to order without `replaces`,
+    /// which costs it nothing.
+    async fn may_have_replaced(&self, order: OrderId, now: Timestamp) -> Result<bool, Round> {
+        let view = self.store.order(order).await?;
+        Ok(view.is_none_or(|view| StandingOrder::read(view, now).status != OrderStatus::Invalid))
     }
 
     /// Finds a certificate of the present issuer by its ARI identifier.
@@ -279,7 +316,10 @@ impl Registrar {
         let found = self.store.certificate(serial).await?;
         Ok(found.filter(|c| {
             c.issuer == *self.issuer.id()
-                && matches!(c.state, CertificateState::Issued { .. } | CertificateState::Revoked { .. })
+                && matches!(
+                    c.state,
+                    CertificateState::Issued { .. } | CertificateState::Revoked { .. }
+                )
         }))
     }
 
@@ -289,7 +329,10 @@ impl Registrar {
     /// 404 if there is none or it is another account's.
     pub async fn order(&self, account: AccountId, id: OrderId) -> Result<StandingOrder, Refusal> {
         let view = self.store.order(id).await?.filter(|view| view.order.account == account);
-        Ok(StandingOrder::read(view.ok_or_else(Refusal::not_found)?, self.clock.now()))
+        Ok(StandingOrder::read(
+            view.ok_or_else(Refusal::not_found)?,
+            self.clock.now(),
+        ))
     }
 
     /// Lists an account's orders from the newest, without the invalid ones (RFC 8555 section 7.1.2.1).
@@ -307,7 +350,9 @@ impl Registrar {
         const PAGE: usize = 100;
         let now = self.clock.now();
         let views = self.store.orders_of(account, Page { after, limit: PAGE }).await?;
-        let next = (views.len() == PAGE).then(|| views.last().map(|view| view.order.id)).flatten();
+        let next = (views.len() == PAGE)
+            .then(|| views.last().map(|view| view.order.id))
+            .flatten();
         let shown = views
             .into_iter()
             .map(|view| StandingOrder::read(view, now))

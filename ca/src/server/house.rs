@@ -1,6 +1,9 @@
 //! The house: every room with what it rests on, opened from a state folder.
 
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 
@@ -37,7 +40,10 @@ pub enum OpenError {
 }
 
 pub(super) fn part<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> OpenError {
-    move |error| OpenError::Part { what, message: error.to_string() }
+    move |error| OpenError::Part {
+        what,
+        message: error.to_string(),
+    }
 }
 
 /// Every room of an open CA.
@@ -86,7 +92,10 @@ impl House {
                     OcspIssuer::new(issuer.id().clone(), &issuer.certificate().der, responder)
                         .map_err(part("the OCSP responder"))?,
                 ],
-                ocsp: OcspSettings { validity: signed(settings.ocsp.validity), ..OcspSettings::default() },
+                ocsp: OcspSettings {
+                    validity: signed(settings.ocsp.validity),
+                    ..OcspSettings::default()
+                },
                 crl_issuers: vec![(issuer.id().clone(), crl_issuer(&issuer))],
                 crl: CrlSettings {
                     validity: signed(settings.crl.validity),
@@ -111,12 +120,26 @@ impl House {
             status: status.clone(),
         }));
         let metrics = Arc::new(Metrics::default());
-        Ok(Self { dir: dir.to_owned(), settings, clock, store, keyring, issuer, validator, status, registrar, metrics })
+        Ok(Self {
+            dir: dir.to_owned(),
+            settings,
+            clock,
+            store,
+            keyring,
+            issuer,
+            validator,
+            status,
+            registrar,
+            metrics,
+        })
     }
 
     /// Returns what operators can do.
     pub fn admin(&self) -> Admin {
-        Admin { registrar: self.registrar.clone(), status: self.status.clone() }
+        Admin {
+            registrar: self.registrar.clone(),
+            status: self.status.clone(),
+        }
     }
 }
 

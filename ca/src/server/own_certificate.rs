@@ -77,7 +77,10 @@ pub async fn issue(
     let recorded = linted.record_alone(store).await.map_err(part(failed))?;
     let signed = recorded.sign(issuer).map_err(part(failed))?;
     let certificate = signed.certificate().clone();
-    store.commit(signed.batch(Actor::System("server".to_owned()), now)).await.map_err(part(failed))?;
+    store
+        .commit(signed.batch(Actor::System("server".to_owned()), now))
+        .await
+        .map_err(part(failed))?;
     Ok(certificate)
 }
 
@@ -89,7 +92,9 @@ pub async fn responder(
     clock: &SharedClock,
 ) -> Result<Responder, OpenError> {
     let now = clock.now();
-    let signer = keyring.load(&folder::responder_id()).map_err(part("the OCSP responder's key"))?;
+    let signer = keyring
+        .load(&folder::responder_id())
+        .map_err(part("the OCSP responder's key"))?;
     let der = match responder_certificate(store, signer.spki_der(), now).await? {
         Some(der) => der,
         None => {
@@ -106,16 +111,25 @@ pub async fn responder(
 }
 
 /// Finds a fresh certificate of the responder's key in the store: no file can lag behind it.
-async fn responder_certificate(store: &dyn Store, spki_der: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, OpenError> {
+async fn responder_certificate(
+    store: &dyn Store,
+    spki_der: &[u8],
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>, OpenError> {
     let filter = CertificateFilter {
         state: Some("issued".to_owned()),
         profile: Some(Profile::OCSP_RESPONDER.to_owned()),
         spki_sha256: Some(sha256(spki_der)),
         ..CertificateFilter::default()
     };
-    let found = store.certificates(&filter, Page::first(RESPONDERS_MAX)).await.map_err(part("the store"))?;
+    let found = store
+        .certificates(&filter, Page::first(RESPONDERS_MAX))
+        .await
+        .map_err(part("the store"))?;
     let latest = found.into_iter().max_by_key(|certificate| certificate.not_after);
-    Ok(latest.and_then(|c| c.der().map(<[u8]>::to_vec)).filter(|der| is_fresh(der, now)))
+    Ok(latest
+        .and_then(|c| c.der().map(<[u8]>::to_vec))
+        .filter(|der| is_fresh(der, now)))
 }
 
 /// Whether a certificate has more than a third of its life left.
@@ -123,7 +137,10 @@ fn is_fresh(der: &[u8], now: Timestamp) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return false;
     };
-    let (start, end) = (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
+    let (start, end) = (
+        certificate.validity().not_before.timestamp(),
+        certificate.validity().not_after.timestamp(),
+    );
     let now = now.as_second();
     start <= now && now < end - (end - start) / 3
 }
@@ -172,15 +189,25 @@ impl OwnCertificate {
         let now = self.clock.now();
         if load(&self.dir, &self.issuer, &self.names, now).is_none() {
             let (chain, key) = renewed(&self.dir, &self.issuer, &*self.store, &self.names, now).await?;
-            self.identity.replace(chain, key).map_err(part("the CA's own certificate"))?;
+            self.identity
+                .replace(chain, key)
+                .map_err(part("the CA's own certificate"))?;
             tracing::info!("the CA's own certificate is renewed");
         }
-        let signer = self.keyring.load(&folder::responder_id()).map_err(part("the OCSP responder's key"))?;
-        if responder_certificate(&*self.store, signer.spki_der(), now).await?.is_none() {
+        let signer = self
+            .keyring
+            .load(&folder::responder_id())
+            .map_err(part("the OCSP responder's key"))?;
+        if responder_certificate(&*self.store, signer.spki_der(), now)
+            .await?
+            .is_none()
+        {
             let responder = responder(&self.keyring, &self.issuer, &*self.store, &self.clock).await?;
             for issuer in self.status.ocsp().issuers() {
                 if issuer.id() == self.issuer.id() {
-                    issuer.replace_responder(responder).map_err(part("the OCSP responder"))?;
+                    issuer
+                        .replace_responder(responder)
+                        .map_err(part("the OCSP responder"))?;
                     break;
                 }
             }
@@ -196,8 +223,10 @@ type Loaded = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 fn load(dir: &Path, issuer: &Issuer, names: &[Name], now: Timestamp) -> Option<Loaded> {
     let folder = dir.join(TLS_FOLDER);
     let key = PrivateKeyDer::from_pem_file(folder.join(TLS_KEY)).ok()?;
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(folder.join(TLS_CHAIN)).ok()?.collect::<Result<_, _>>().ok()?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(folder.join(TLS_CHAIN))
+        .ok()?
+        .collect::<Result<_, _>>()
+        .ok()?;
     let leaf = chain.first()?;
     let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
     let ours = parsed.issuer().as_raw() == issuer.certificate().subject_der;
@@ -217,8 +246,12 @@ fn holds(certificate: &X509Certificate<'_>, names: &[Name]) -> bool {
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some((*name).to_owned()),
             GeneralName::IPAddress(octets) => match octets.len() {
-                4 => <[u8; 4]>::try_from(*octets).ok().map(|o| std::net::Ipv4Addr::from(o).to_string()),
-                _ => <[u8; 16]>::try_from(*octets).ok().map(|o| std::net::Ipv6Addr::from(o).to_string()),
+                4 => <[u8; 4]>::try_from(*octets)
+                    .ok()
+                    .map(|o| std::net::Ipv4Addr::from(o).to_string()),
+                _ => <[u8; 16]>::try_from(*octets)
+                    .ok()
+                    .map(|o| std::net::Ipv6Addr::from(o).to_string()),
             },
             _ => None,
         })
@@ -240,13 +273,17 @@ async fn renewed(
     let signer = crate::signer::SoftwareSigner::new(&key).map_err(part(failed))?;
     let spki = crate::signer::Signer::spki_der(&signer).to_vec();
     let certificate = issue(&Profile::ca_server(), names, None, &spki, issuer, store, now).await?;
-    let chain = issuer.chain_pem(certificate.der().unwrap_or_default(), 0).unwrap_or_default();
+    let chain = issuer
+        .chain_pem(certificate.der().unwrap_or_default(), 0)
+        .unwrap_or_default();
     let folder = dir.join(TLS_FOLDER);
     fs::create_dir_all(&folder).map_err(part(failed))?;
     // Key first: a crash in between leaves a chain that is not the key's, and the next start issues again.
     replace_file(&folder.join(TLS_KEY), pem.as_bytes(), 0o600).map_err(part(failed))?;
     replace_file(&folder.join(TLS_CHAIN), chain.as_bytes(), 0o644).map_err(part(failed))?;
-    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().map_err(part(failed))?;
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(part(failed))?;
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(part(failed))?;
     Ok((chain, key))
 }
@@ -259,7 +296,11 @@ fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

@@ -1,8 +1,6 @@
 //! A Batch: a change of state and the record of it, as one durable transaction.
 
-use crate::model::{
-    Account, AuditEvent, Authorization, BlockedKey, Certificate, CrlRecord, ExternalKey, Order,
-};
+use crate::model::{Account, AuditEvent, Authorization, BlockedKey, Certificate, CrlRecord, ExternalKey, Order};
 
 /// One change. Records are written whole.
 ///
@@ -39,7 +37,10 @@ pub struct Batch {
 impl Batch {
     /// Starts a batch with what will be told about it.
     pub fn new(event: AuditEvent) -> Self {
-        Self { changes: Vec::new(), events: vec![event] }
+        Self {
+            changes: Vec::new(),
+            events: vec![event],
+        }
     }
 
     /// Adds a change.

@@ -7,6 +7,4 @@ pub mod embedded;
 mod port;
 
 pub use batch::{Batch, Change};
-pub use port::{
-    CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store, Unique,
-};
+pub use port::{CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store, Unique};

@@ -456,6 +456,8 @@ fn raw_attributes(der: &[u8]) -> Result<Vec<Vec<der::Element<'_>>>, DerError> {
         .collect()
 }
 
+/// Verifies with algorithms that fit the key. RSASSA-PSS must have a salt as long as its digest (RFC 8017
+/// section 9.1 calls it typical, TLS 1.3 demands it): the verifier behind takes no other.
 fn check_signature(request: &X509CertificationRequest<'_>, key_kind: KeyKind) -> Result<(), CsrError> {
     let algorithm = &request.signature_algorithm.algorithm;
     let fits = match key_kind {

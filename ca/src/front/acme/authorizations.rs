@@ -73,7 +73,11 @@ impl AcmeFront {
             .ok_or_else(|| Problem::malformed("There is no such resource for this account.").with_status(404))?;
         let waiting = challenge.status == ChallengeStatus::Processing;
         let mut response: Response = json_response(StatusCode::OK, &challenge);
-        append_link(response.headers_mut(), &self.links.authorization(authorization.id), "up");
+        append_link(
+            response.headers_mut(),
+            &self.links.authorization(authorization.id),
+            "up",
+        );
         Ok(if waiting { with_retry_after(response) } else { response })
     }
 

@@ -20,7 +20,11 @@ pub(super) fn agree_url(links: &Links, account: AccountId) -> String {
 
 pub(super) async fn show(State(front): Shared, Path(text): Path<String>) -> Answer {
     let account: AccountId = id(&text)?;
-    front.registrar.signing_account(account).await.map_err(|r| front.trouble(r))?;
+    front
+        .registrar
+        .signing_account(account)
+        .await
+        .map_err(|r| front.trouble(r))?;
     let url = front.registrar.settings().terms.clone().unwrap_or_default();
     let url = escape(&url);
     Ok(page(&format!(
@@ -30,7 +34,11 @@ pub(super) async fn show(State(front): Shared, Path(text): Path<String>) -> Answ
 }
 
 pub(super) async fn agree(State(front): Shared, Path(text): Path<String>) -> Answer {
-    front.registrar.agree_to_terms(id(&text)?).await.map_err(|r| front.trouble(r))?;
+    front
+        .registrar
+        .agree_to_terms(id(&text)?)
+        .await
+        .map_err(|r| front.trouble(r))?;
     Ok(page("<p>Thank you. The account can order certificates again.</p>"))
 }
 
@@ -47,5 +55,9 @@ fn page(body: &str) -> Response {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
