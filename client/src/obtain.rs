@@ -164,6 +164,12 @@ impl Work<'_> {
                 }
                 Step::NeedCsr(state) => {
                     self.note_order(state.order_url(), names, order_url);
+                    // The order is ready only once every name in it is authorized.
+                    for shown in &self.shown {
+                        self.progress.event(&Event::Authorized {
+                            name: shown.name.clone(),
+                        });
+                    }
                     self.clean_up().await;
                     self.progress.event(&Event::Finalizing);
                     state.finalize(&request.csr.der)
