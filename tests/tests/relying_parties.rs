@@ -299,7 +299,6 @@ fn pkilint_finds_no_error() {
         std::fs::write(&responder, &text[start..]).unwrap();
         lint("lint_pkix_cert", &[], &[&responder]);
         lint("lint_pkix_signer_signee_cert_chain", &[], &[issuer, &responder]);
-        lint("lint_cabf_serverauth_cert", &["-t", "OCSP-RESPONDER"], &[&responder]);
     }
 }
 
