@@ -51,7 +51,8 @@ impl Pebble {
                 std::env::var("SIGILLO_INTEROP").is_err(),
                 "SIGILLO_INTEROP is set, but pebble is not installed"
             );
-            eprintln!("skipped: pebble is not installed");
+            // Past the test harness, which keeps the words of passing tests to itself.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: pebble is not installed\n");
             return None;
         };
         let dir = tempfile::tempdir().unwrap();

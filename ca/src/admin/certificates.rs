@@ -97,6 +97,13 @@ pub(super) async fn list(
     State(admin): Shared,
     Query(query): Query<CertificateQuery>,
 ) -> Result<Json<ListPage<ShownCertificate>>, AdminError> {
+    const STATES: [&str; 4] = ["issued", "revoked", "intended", "void"];
+    if let Some(state) = query.state.as_deref().filter(|state| !STATES.contains(state)) {
+        return Err(AdminError::refused(format!(
+            "{state:?} is no state: choose {}",
+            STATES.join(", ")
+        )));
+    }
     let page = PageQuery {
         after: query.after,
         limit: query.limit,

@@ -15,6 +15,7 @@ use super::{CliError, CliResult, Common, remote::Operations, table};
 use crate::admin::answers_for_cli::{
     ListPage, NewKey, ShownAccount, ShownCertificate, ShownCrl, ShownKey, ShownOrder, SignedAnswer,
 };
+use crate::issuer::folder;
 
 /// How many entries are asked for at once when a whole list is shown.
 const PAGE: usize = 1000;
@@ -215,8 +216,14 @@ pub async fn certs(common: &Common, command: CertsCommand) -> CliResult {
             let pem = shown
                 .pem
                 .ok_or_else(|| CliError::new("this certificate was never signed"))?;
-            let chain = std::fs::read_to_string(common.dir.join(crate::issuer::folder::CHAIN_FILE))?;
-            write_output(out.as_deref(), &format!("{pem}{chain}"))
+            let above = folder::certificates(&common.dir.join(folder::CHAIN_FILE))?;
+            // As clients get it: without the root, which who verifies has already.
+            let root = folder::certificates(&common.dir.join(folder::ROOT_FILE))?;
+            let chain = above
+                .iter()
+                .filter(|der| !root.contains(der))
+                .map(|der| crate::pem::certificate(der));
+            write_output(out.as_deref(), &format!("{pem}{}", chain.collect::<String>()))
         }
         CertsCommand::RenewNow { serial } => {
             let path = format!("/certs/{}/renew-now", escape(&serial));

@@ -5,8 +5,9 @@ use tokio::{
     sync::watch,
 };
 
-use super::{CliResult, Common};
+use super::{CliError, CliResult, Common};
 use crate::{
+    config::Settings,
     server::{self, House, Ready, Sockets},
     telemetry,
 };
@@ -28,7 +29,7 @@ pub async fn run(common: &Common) -> CliResult {
         tokio::pin!(serving);
         let next = tokio::select! {
             ended = &mut serving => return Ok(ended?),
-            next = signals.next(common) => next,
+            next = signals.next(common, &sockets) => next,
         };
         let _ = stop.send(true);
         tokio::select! {
@@ -53,7 +54,7 @@ fn announce(ready: &Ready) {
 
 enum Next {
     Stop,
-    Reload(Box<crate::config::Settings>),
+    Reload(Box<Settings>),
 }
 
 struct Signals {
@@ -79,12 +80,12 @@ impl Signals {
     }
 
     /// Waits for the end, or for a new configuration that can be used: one that cannot changes nothing.
-    async fn next(&mut self, common: &Common) -> Next {
+    async fn next(&mut self, common: &Common, sockets: &Sockets) -> Next {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return stopping(),
                 _ = self.interrupt.recv() => return stopping(),
-                _ = self.hangup.recv() => match common.settings() {
+                _ = self.hangup.recv() => match usable(common, sockets).await {
                     Ok(settings) => {
                         tracing::info!("taking up the configuration anew");
                         return Next::Reload(Box::new(settings));
@@ -97,6 +98,17 @@ impl Signals {
             }
         }
     }
+}
+
+/// Reads the configuration anew and makes sure that what it takes is there, while the old one still serves.
+async fn usable(common: &Common, sockets: &Sockets) -> CliResult<Settings> {
+    let settings = common.settings()?;
+    common.passphrase()?;
+    sockets
+        .reserve(&settings.server.addresses())
+        .await
+        .map_err(|(address, error)| CliError::new(format!("{address} cannot be listened on: {error}")))?;
+    Ok(settings)
 }
 
 fn stopping() -> Next {

@@ -274,6 +274,12 @@ impl ServerSettings {
             .health
             .map(|text| address("server.health", Some(text), ""))
             .transpose()?;
+        if https == http || health.is_some_and(|health| health == https || health == http) {
+            return Err(ConfigError::value(
+                "server.http",
+                "each listener needs an address of its own",
+            ));
+        }
         let names = match raw.names {
             None => default_names(https.ip()),
             Some(texts) if texts.is_empty() => {
@@ -297,18 +303,23 @@ impl ServerSettings {
             Some("json") => true,
             Some(_) => return Err(ConfigError::value("server.log_format", "choose text or json")),
         };
+        // A client that leaves out a port which goes without saying must meet the same URL.
+        let base = |scheme: &str, port: u16, usual: u16| match port {
+            port if port == usual => format!("{scheme}://{host}"),
+            port => format!("{scheme}://{host}:{port}"),
+        };
         Ok(Self {
             public_https: base_url(
                 "server.public_https",
                 raw.public_https,
                 "https",
-                format!("https://{host}:{}", https.port()),
+                base("https", https.port(), 443),
             )?,
             public_http: base_url(
                 "server.public_http",
                 raw.public_http,
                 "http",
-                format!("http://{host}:{}", http.port()),
+                base("http", http.port(), 80),
             )?,
             https,
             http,
@@ -317,6 +328,16 @@ impl ServerSettings {
             log,
             log_json,
         })
+    }
+}
+
+impl ServerSettings {
+    /// Returns every address that is listened on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        [Some(self.https), Some(self.http), self.health]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -527,7 +548,7 @@ mod tests {
     #[test]
     fn own_names_are_in_the_urls() {
         let settings = check(&["server.names=[\"ca.example.org\"]", "server.https=0.0.0.0:443"]).unwrap();
-        assert_eq!(settings.server.public_https, "https://ca.example.org:443");
+        assert_eq!(settings.server.public_https, "https://ca.example.org");
         let settings = check(&["server.names=[\"::1\"]"]).unwrap();
         assert_eq!(settings.server.public_https, "https://[::1]:9443");
     }

@@ -125,6 +125,10 @@ impl AcmeFront {
     pub async fn open(&self, request: Request) -> Result<Signed, Trouble> {
         require_media_type(&request)?;
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+        // No URL that was handed out has a query or an escape: such a path would be a second name for a resource.
+        if path.contains(['?', '%']) {
+            return Err(Problem::unauthorized("This is not a URL that this server hands out.").into());
+        }
         let body = read_body(request.into_body()).await?;
         let jws = UnverifiedJws::parse(&body)?;
         // Exact equality with the URL that was handed out (RFC 8555 section 6.4): built from the

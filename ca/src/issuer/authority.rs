@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet, CrlDistributionPoint,
-    DistinguishedName, DnType, DnValue, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, PublicKeyData,
-    SerialNumber, SigningKey,
+    CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, DnValue, GeneralSubtree, IsCa, KeyIdMethod,
+    KeyUsagePurpose, PublicKeyData, SerialNumber, SigningKey,
 };
 use sigillo_protocol::x509::der;
 use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
@@ -172,13 +172,15 @@ impl SigningKey for RcgenKey<'_> {
 
 /// Makes a root's CRL that lists nothing, in DER.
 ///
-/// It is signed at the first ceremony and at each later one; its number must rise each time.
+/// It is signed at the first ceremony and at each later one; its number must rise each time. `url` is where it is
+/// published, as the certificates below the root name it.
 ///
 /// # Errors
 /// When it cannot be encoded or signed, or would not name the root byte for byte.
 pub fn root_crl(
     root: &IssuerCertificate,
     signer: &SharedSigner,
+    url: &str,
     number: u64,
     this_update: Timestamp,
     next_update: Timestamp,
@@ -189,7 +191,13 @@ pub fn root_crl(
         this_update: encode::rcgen_time!(this_update),
         next_update: encode::rcgen_time!(next_update),
         crl_number: SerialNumber::from(number),
-        issuing_distribution_point: None,
+        // The root issues nothing but CA certificates, which name this URL.
+        issuing_distribution_point: Some(CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint {
+                uris: vec![url.to_owned()],
+            },
+            scope: Some(CrlScope::CaCertsOnly),
+        }),
         revoked_certs: Vec::new(),
         key_identifier_method: KeyIdMethod::PreSpecified(root.key_identifier.clone()),
     }

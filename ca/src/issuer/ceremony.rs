@@ -287,6 +287,7 @@ fn make_authorities(
     let crl = authority::root_crl(
         &root,
         &root_key,
+        &root_urls.crl,
         1,
         root_validity.not_before,
         issuing_validity.not_after,

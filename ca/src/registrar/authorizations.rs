@@ -71,7 +71,7 @@ impl Registrar {
             )
             .into());
         }
-        self.permit(&name, self.profiles.default_profile())
+        self.permit_under_any(&name)
             .map_err(|sub| Problem::new(sub.kind, sub.detail).with_status(403))?;
         settle(|| async {
             let now = self.clock.now();
@@ -182,7 +182,10 @@ impl Registrar {
             ChallengeStatus::Processing => false,
             ChallengeStatus::Valid | ChallengeStatus::Invalid => return Ok(authorization),
         };
-        if !pending || (!first && challenge.next_try.is_some_and(|next| next <= now)) {
+        if !pending {
+            return Err(Problem::malformed("The authorization is over: place a new order.").into());
+        }
+        if !first && challenge.next_try.is_some_and(|next| next <= now) {
             return Ok(authorization);
         }
         challenge.status = ChallengeStatus::Processing;

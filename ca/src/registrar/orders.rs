@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sigillo_protocol::{
     acme::{
@@ -27,6 +27,9 @@ use crate::{
     policy::Profile,
     store::{Batch, Change, OrderView, Page},
 };
+
+/// How long an authorization has to last to be reused.
+const REUSE_MARGIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// A newOrder request with what the front knows about it.
 pub struct NewOrderRequest<'a> {
@@ -114,6 +117,13 @@ fn why(cause: Cause, order: &Order, authorizations: &[Authorization]) -> Problem
     }
 }
 
+fn permit_under(profile: &Profile, name: &Name) -> Result<(), Subproblem> {
+    match profile.permits(std::slice::from_ref(name)) {
+        Ok(()) => Ok(()),
+        Err(mut refused) => Err(refused.remove(0)),
+    }
+}
+
 impl Registrar {
     /// Places an order (RFC 8555 section 7.4).
     ///
@@ -146,7 +156,11 @@ impl Registrar {
         let mut made = Vec::new();
         for name in names {
             let standing = match self.settings.reuse_authorizations {
-                true => self.store.valid_authorization(account, name, now).await?,
+                true => {
+                    self.store
+                        .valid_authorization(account, name, self.reuse_until(now))
+                        .await?
+                }
                 false => None,
             };
             match standing {
@@ -199,6 +213,14 @@ impl Registrar {
         Ok(StandingOrder::read(view, now))
     }
 
+    /// An authorization is reused only if it outlives the time that a client takes to finalize: an order that is
+    /// ready at once and expired a minute later helps nobody.
+    fn reuse_until(&self, now: Timestamp) -> Timestamp {
+        now.checked_add(REUSE_MARGIN)
+            .unwrap_or(now)
+            .min(self.settings.order_lifetime.after(now))
+    }
+
     fn profile_for(&self, order: &NewOrder) -> Result<&Profile, Problem> {
         match &order.profile {
             None => Ok(self.profiles.default_profile()),
@@ -222,19 +244,30 @@ impl Registrar {
         if order.identifiers.is_empty() {
             return Err(Problem::malformed("An order has at least one identifier."));
         }
+        // What the profile refuses is about the profile, where the client has chosen it (profiles draft, section 4).
+        let by_profile = |kind| match order.profile {
+            Some(_) => ErrorType::InvalidProfile,
+            None => kind,
+        };
         let max = profile.names_max;
         if order.identifiers.len() > max {
-            return Err(Problem::malformed(format!(
-                "An order under this profile has at most {max} identifiers."
-            )));
+            let detail = format!("An order under this profile has at most {max} identifiers.");
+            return Err(Problem::new(by_profile(ErrorType::Malformed), detail));
         }
         let mut names = Vec::with_capacity(order.identifiers.len());
         let mut seen = BTreeSet::new();
         let mut refused = Vec::new();
         for identifier in &order.identifiers {
-            let checked = identifier
-                .check()
-                .and_then(|name| self.permit(&name, profile).map(|()| name));
+            let checked = identifier.check().and_then(|name| {
+                self.permit_at_all(&name)?;
+                match permit_under(profile, &name) {
+                    Ok(()) => Ok(name),
+                    Err(refused) => Err(Subproblem {
+                        kind: by_profile(refused.kind),
+                        ..refused
+                    }),
+                }
+            });
             match checked {
                 Ok(name) if seen.insert(name.clone()) => names.push(name),
                 Ok(_) => {}
@@ -249,11 +282,21 @@ impl Registrar {
 
     /// Asks everybody who may object to a name: the CA's own rules, the issuer's name constraints, the profile.
     pub(super) fn permit(&self, name: &Name, profile: &Profile) -> Result<(), Subproblem> {
+        self.permit_at_all(name)?;
+        permit_under(profile, name)
+    }
+
+    fn permit_at_all(&self, name: &Name) -> Result<(), Subproblem> {
         self.names.permits(name)?;
-        self.issuer.certificate().constraints.permits(name)?;
-        match profile.permits(std::slice::from_ref(name)) {
-            Ok(()) => Ok(()),
-            Err(mut refused) => Err(refused.remove(0)),
+        self.issuer.certificate().constraints.permits(name)
+    }
+
+    /// Asks whether any profile takes a name: an authorization before an order names no profile.
+    pub(super) fn permit_under_any(&self, name: &Name) -> Result<(), Subproblem> {
+        self.permit_at_all(name)?;
+        match self.profiles.iter().any(|profile| permit_under(profile, name).is_ok()) {
+            true => Ok(()),
+            false => permit_under(self.profiles.default_profile(), name),
         }
     }
 
@@ -263,7 +306,10 @@ impl Registrar {
             .validity
             .decide(order.not_before, order.not_after, self.clock.now())
             .map(|_| ())
-            .map_err(|error| Problem::malformed(error.to_string()))
+            .map_err(|error| match order.profile {
+                Some(_) => Problem::new(ErrorType::InvalidProfile, error.to_string()),
+                None => Problem::malformed(error.to_string()),
+            })
     }
 
     /// Finds the certificate that the order wants to replace and checks that it may (RFC 9773 section 5).

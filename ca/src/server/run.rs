@@ -1,6 +1,8 @@
 //! Runs an open house: listeners, workers, and an end without loss.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -12,6 +14,7 @@ use super::{
 };
 use crate::{
     admin,
+    clock::SharedClock,
     front::{
         acme::{self, AcmeFront},
         health::{self, Health},
@@ -21,13 +24,20 @@ use crate::{
         status::{self, IssuerFiles, StatusFiles, StatusFront},
         tls,
     },
-    issuer::folder,
+    issuer::{self, Issuer, folder},
     registrar::Pruner,
+    store::Store,
     validator::ValidationWorker,
 };
 
 /// How many operators may be at the socket at once.
 const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// How often it is looked for certificates whose issuing got stuck.
+const SETTLE_EVERY: Duration = Duration::from_secs(30);
+
+/// How old an intention has to be before it counts as stuck: signing and committing take well under a second.
+const SETTLE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// How many may ask for health at once.
 const HEALTH_CONNECTIONS_MAX: usize = 64;
@@ -77,11 +87,7 @@ pub async fn run(
         Some(address) => Some(bind(sockets, address).await?),
         None => None,
     };
-    let in_use: Vec<_> = [Some(server.https), Some(server.http), server.health]
-        .into_iter()
-        .flatten()
-        .collect();
-    sockets.keep_only(&in_use);
+    sockets.keep_only(&server.addresses());
     let socket_path = house.dir.join(ADMIN_SOCKET);
     let socket = sockets::operators(&socket_path, &house.dir.join(folder::KEYS_FOLDER)).map_err(|source| {
         ServeError::Listen {
@@ -148,6 +154,12 @@ pub async fn run(
     );
     tasks.spawn(Pruner::new(house.store.clone(), house.clock.clone(), house.settings.prune).run(stop.clone()));
     tasks.spawn(own.keep(stop.clone()));
+    tasks.spawn(settle_interrupted(
+        house.store.clone(),
+        house.issuer.clone(),
+        house.clock.clone(),
+        stop.clone(),
+    ));
     tracing::info!(directory = told.directory, http = told.http, "serving");
     ready(&told);
 
@@ -163,6 +175,33 @@ pub async fn run(
     let _ = std::fs::remove_file(&socket_path);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Finishes or gives up what was intended and got stuck: a key that did not sign, a disk that was full for a while.
+///
+/// Without this, such an order would stay in processing until the next start.
+async fn settle_interrupted(
+    store: Arc<dyn Store>,
+    issuer: Arc<Issuer>,
+    clock: SharedClock,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SETTLE_EVERY) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let now = clock.now();
+        let before = now.checked_sub(SETTLE_AFTER).unwrap_or(now);
+        match issuer::resume_before(&*store, std::slice::from_ref(&*issuer), now, before).await {
+            Ok(settled) if settled.finished.is_empty() && settled.voided.is_empty() => {}
+            Ok(settled) => {
+                let (finished, voided) = (settled.finished.len(), settled.voided.len());
+                tracing::warn!(finished, voided, "certificates whose issuing got stuck are settled");
+            }
+            Err(error) => tracing::warn!(%error, "certificates whose issuing got stuck are not settled yet"),
+        }
+    }
 }
 
 /// Collects what relying parties can fetch: the issuing CA's and the root's certificates and CRLs.

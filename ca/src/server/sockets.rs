@@ -30,6 +30,17 @@ impl Sockets {
         TcpListener::from_std(listener)
     }
 
+    /// Makes sure that addresses can be listened on, before anything is given up for them.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, and why.
+    pub async fn reserve(&self, addresses: &[SocketAddr]) -> Result<(), (SocketAddr, io::Error)> {
+        for address in addresses {
+            self.listen(*address).await.map_err(|error| (*address, error))?;
+        }
+        Ok(())
+    }
+
     /// Lets go of the sockets that are not in use any more.
     pub(super) fn keep_only(&self, addresses: &[SocketAddr]) {
         self.lock().retain(|address, _| addresses.contains(address));

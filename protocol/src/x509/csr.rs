@@ -56,6 +56,9 @@ pub enum CsrError {
     /// The version is another than 0.
     #[error("the CSR has version number {0} where RFC 2986 has 0")]
     Version(u32),
+    /// An address that is asked for in the common name only.
+    #[error("an address is asked for as iPAddress in the subjectAltName, not in the common name alone")]
+    AddressInCommonName,
     /// The signature is missing its key, or forged.
     #[error("the CSR's signature does not verify with the key in it")]
     Signature,
@@ -175,7 +178,12 @@ impl ParsedCsr {
             if text.is_empty() {
                 continue;
             }
-            wishes.names.insert(common_name_as_name(text)?);
+            let name = common_name_as_name(text)?;
+            // An address has to be asked for as an address (RFC 8738 section 3); beside that the CN may repeat it.
+            if matches!(name, Name::Ip(_)) && !wishes.names.contains(&name) {
+                return Err(CsrError::AddressInCommonName);
+            }
+            wishes.names.insert(name);
             common_name.get_or_insert_with(|| text.to_owned());
         }
         match wishes.names.len() {

@@ -100,7 +100,10 @@ impl AcmeFront {
         WireAccount {
             status: account.status,
             contact: account.contact.clone(),
-            terms_of_service_agreed: account.terms_agreed.as_ref().map(|_| true),
+            terms_of_service_agreed: account
+                .terms_agreed
+                .as_ref()
+                .map(|agreed| Some(agreed) == self.registrar.settings().terms.as_ref()),
             external_account_binding: account
                 .binding
                 .as_ref()

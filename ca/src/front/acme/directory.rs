@@ -54,7 +54,8 @@ impl AcmeFront {
             new_nonce: link(path::NEW_NONCE),
             new_account: link(path::NEW_ACCOUNT),
             new_order: link(path::NEW_ORDER),
-            new_authz: Some(link(path::NEW_AUTHZ)),
+            // Without reuse no order would ever rest on one.
+            new_authz: settings.reuse_authorizations.then(|| link(path::NEW_AUTHZ)),
             revoke_cert: link(path::REVOKE_CERT),
             key_change: link(path::KEY_CHANGE),
             renewal_info: Some(link(path::RENEWAL_INFO)),

@@ -41,6 +41,7 @@ pub struct AcmeFront {
     links: Links,
     nonces: Nonces,
     limits: RateLimits,
+    capabilities: terms::Capabilities,
 }
 
 type Shared = State<Arc<AcmeFront>>;
@@ -54,6 +55,7 @@ impl AcmeFront {
             links,
             nonces: Nonces::new(),
             limits,
+            capabilities: terms::Capabilities::new(),
         }
     }
 
@@ -74,7 +76,7 @@ impl AcmeFront {
     }
 
     fn trouble_for(&self, account: &Account, refusal: Refusal) -> Trouble {
-        let agree = terms::agree_url(&self.links, account.id);
+        let agree = terms::agree_url(self, account.id);
         Trouble::from_refusal(
             refusal,
             &self.links,
@@ -111,7 +113,10 @@ pub fn router(front: Arc<AcmeFront>) -> Router {
         )
         .route(path::REVOKE_CERT, post(certificates::revoke))
         .route(&under(path::RENEWAL_INFO, "/{id}"), get(certificates::renewal_info))
-        .route(&under(terms::PATH, "/{id}"), get(terms::show).post(terms::agree))
+        .route(
+            &under(terms::PATH, "/{account}/{token}"),
+            get(terms::show).post(terms::agree),
+        )
         .fallback(no_resource)
         .layer(middleware::from_fn_with_state(front.clone(), common))
         .with_state(front)
@@ -135,8 +140,9 @@ async fn common(State(front): Shared, request: Request, next: Next) -> Response 
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = with_document(response, "This resource does not answer this method.");
     }
+    let failed = response.status().is_client_error() || response.status().is_server_error();
     let headers = response.headers_mut();
-    if is_post && !headers.contains_key(REPLAY_NONCE) {
+    if (is_post || failed) && !headers.contains_key(REPLAY_NONCE) {
         insert(headers, REPLAY_NONCE, &front.nonces.mint());
     }
     if is_post && !headers.contains_key(header::CACHE_CONTROL) {

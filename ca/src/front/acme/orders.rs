@@ -54,7 +54,7 @@ pub(super) async fn finalize(State(front): Shared, Path(text): Path<String>, req
     let account_url = front.links.account(signed.account.id);
     let standing = front
         .registrar
-        .finalize(&signed.account, id(&text)?, &csr, &account_url)
+        .finalize(signed.account.id, id(&text)?, &csr, &account_url)
         .await
         .map_err(|refusal| front.trouble(refusal))?;
     Ok(front.order_response(StatusCode::OK, &standing))
