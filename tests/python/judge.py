@@ -98,8 +98,8 @@ def judge_crl(leaf, issuer, status, reason):
         crl = x509.load_der_x509_crl(answer.read())
     if crl.issuer.public_bytes() != issuer.subject.public_bytes():
         raise SystemExit("the CRL names another issuer")
-    if not crl.is_signature_valid(issuer.public_key()):
-        raise SystemExit("the CRL's signature is wrong")
+    # Its own check of a CRL does not know Ed25519 in the versions that distributions carry.
+    check_signature(issuer.public_key(), crl.signature, crl.tbs_certlist_bytes, crl.signature_hash_algorithm)
     extension(crl, x509.CRLNumber)
     extension(crl, x509.AuthorityKeyIdentifier)
     entry = crl.get_revoked_certificate_by_serial_number(leaf.serial_number)
