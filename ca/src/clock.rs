@@ -1,6 +1,9 @@
 //! The one place that reads the time of day.
 
-use std::sync::{Arc, atomic::{AtomicI64, Ordering}};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use jiff::Timestamp;
 
@@ -33,7 +36,9 @@ pub struct ManualClock {
 impl ManualClock {
     /// Makes a clock that shows `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self { microseconds: AtomicI64::new(start.as_microsecond()) }
+        Self {
+            microseconds: AtomicI64::new(start.as_microsecond()),
+        }
     }
 
     /// Sets the clock, back or forth.
@@ -43,7 +48,8 @@ impl ManualClock {
 
     /// Moves the clock on by whole seconds.
     pub fn advance_seconds(&self, seconds: i64) {
-        self.microseconds.fetch_add(seconds.saturating_mul(1_000_000), Ordering::SeqCst);
+        self.microseconds
+            .fetch_add(seconds.saturating_mul(1_000_000), Ordering::SeqCst);
     }
 }
 

@@ -26,7 +26,7 @@ impl Chain {
         let mut validity = None;
         for der in delivered.certificates() {
             match X509Certificate::from_der(der) {
-                Ok((rest, certificate)) if rest.is_empty() => {
+                Ok(([], certificate)) => {
                     validity.get_or_insert_with(|| certificate.validity().clone());
                 }
                 _ => return Err(wrong("the chain holds a block that is no X.509 certificate")),

@@ -9,6 +9,7 @@ use sigillo_protocol::acme::account::Account;
 use sigillo_protocol::acme::identifier::Name;
 use sigillo_protocol::jose::jws::JwsSigner;
 use sigillo_protocol::jose::signing_key::SigningKey;
+use zeroize::Zeroizing;
 
 use crate::account::{self, ActiveAccount, Registration};
 use crate::chain::Chain;
@@ -224,7 +225,7 @@ impl Client {
         renewal.state = renew::first_state(&validity(&chain), renew::random_fraction()?);
         let set = CertificateSet {
             certificates: chain.to_pem(),
-            key: key.map(|key| key.serialize_pem()),
+            key: key.map(|key| Zeroizing::new(key.serialize_pem())),
             renewal,
         };
         let lock = self.store.lock()?;

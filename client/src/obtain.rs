@@ -19,12 +19,13 @@ use crate::solver::{Proof, Solver, Solvers, Subject, Token};
 const RESUMES_MAX: u32 = 3;
 /// The pause before it is taken up again.
 const RESUME_PAUSE: Duration = Duration::from_secs(2);
-/// How often the server is asked about one step, and how long a pause it may ask for. Together the
-/// bounds allow for an operator who approves orders by hand within the hour.
+/// How often the server is asked about one step, and how long a pause it may ask for.
 const LIMITS: Limits = Limits {
     polls_max: 125,
-    wait_max: Duration::from_secs(3600),
+    wait_max: Duration::from_secs(600),
 };
+/// How long an order may take altogether: some are approved by a person.
+const ORDER_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What is ordered.
 #[derive(Debug, Clone)]
@@ -76,8 +77,15 @@ pub async fn obtain(
         shown: Vec::new(),
         announced: false,
     };
-    let outcome = work.run(plan, request, &names).await;
+    let outcome = tokio::time::timeout(ORDER_PATIENCE, work.run(plan, request, &names)).await;
     work.clean_up().await;
+    let outcome = outcome.unwrap_or_else(|_| {
+        let minutes = ORDER_PATIENCE.as_secs() / 60;
+        Err(Error::network(
+            &work.what,
+            format!("the server was not done within {minutes} minutes"),
+        ))
+    });
     let chain = Chain::new(&outcome?.chain)?;
     chain.require_key(&request.csr.public_key)?;
     progress.event(&Event::Issued {
@@ -156,6 +164,12 @@ impl Work<'_> {
                 }
                 Step::NeedCsr(state) => {
                     self.note_order(state.order_url(), names, order_url);
+                    // The order is ready only once every name in it is authorized.
+                    for shown in &self.shown {
+                        self.progress.event(&Event::Authorized {
+                            name: shown.name.clone(),
+                        });
+                    }
                     self.clean_up().await;
                     self.progress.event(&Event::Finalizing);
                     state.finalize(&request.csr.der)

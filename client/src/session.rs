@@ -133,9 +133,9 @@ impl Session {
 
 /// Makes a Location absolute where a server sends only a path.
 fn absolute(request: &str, location: String) -> String {
-    let origin_end = request.find("://").map(|at| at + 3).and_then(|at| {
-        let length = request[at..].find('/').unwrap_or(request.len() - at);
-        Some(at + length)
+    let origin_end = request.find("://").map(|at| {
+        let host = at + 3;
+        host + request[host..].find('/').unwrap_or(request.len() - host)
     });
     match origin_end {
         Some(end) if location.starts_with('/') && !location.starts_with("//") => {

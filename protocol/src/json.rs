@@ -6,9 +6,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 /// How deep arrays and objects may lie in each other. No message of ACME goes beyond 5 (a JWK in a
 /// protected header, subproblems); the rest is room for members that are ignored.
@@ -75,9 +73,7 @@ impl Checked {
         if self.depth == MAX_DEPTH {
             return Err(E::custom(format_args!("deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-        })
+        Ok(Self { depth: self.depth + 1 })
     }
 }
 
@@ -131,9 +127,7 @@ impl<'de> Visitor<'de> for Checked {
         let mut names = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
             if let Some(twice) = names.replace(name) {
-                return Err(A::Error::custom(format_args!(
-                    "the member {twice:?} appears twice"
-                )));
+                return Err(A::Error::custom(format_args!("the member {twice:?} appears twice")));
             }
             members.next_value_seed(inner)?;
         }
@@ -173,10 +167,7 @@ mod tests {
         ] {
             assert!(matches!(read(text), Err(JsonError::Refused(_))), "{text}");
         }
-        assert!(
-            read(r#"{"alg":1,"ALG":2}"#).is_ok(),
-            "names are case-sensitive"
-        );
+        assert!(read(r#"{"alg":1,"ALG":2}"#).is_ok(), "names are case-sensitive");
     }
 
     #[test]
@@ -210,16 +201,9 @@ mod tests {
     fn h4_bounds_the_depth() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(read(&nested(MAX_DEPTH)).is_ok());
-        assert!(matches!(
-            read(&nested(MAX_DEPTH + 1)),
-            Err(JsonError::Refused(_))
-        ));
+        assert!(matches!(read(&nested(MAX_DEPTH + 1)), Err(JsonError::Refused(_))));
         assert!(read(&nested(100_000)).is_err());
-        let objects = format!(
-            "{}1{}",
-            "{\"a\":".repeat(MAX_DEPTH + 1),
-            "}".repeat(MAX_DEPTH + 1)
-        );
+        let objects = format!("{}1{}", "{\"a\":".repeat(MAX_DEPTH + 1), "}".repeat(MAX_DEPTH + 1));
         assert!(matches!(read(&objects), Err(JsonError::Refused(_))));
     }
 

@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 use sigillo_protocol::{
     acme::{
         account::{Account, AccountStatus, AccountUpdate, KeyChange, NewAccount, OrdersPage},
-        authorization::{
-            Authorization, AuthorizationStatus, AuthorizationUpdate, NewAuthorization,
-        },
+        authorization::{Authorization, AuthorizationStatus, AuthorizationUpdate, NewAuthorization},
         challenge::{Challenge, ChallengeStatus, ChallengeType, dns01_value, key_authorization},
         directory::Directory,
         identifier::Identifier,
@@ -33,10 +31,7 @@ fn round_trips<T: DeserializeOwned + Serialize>(value: &Value) -> T {
 
 #[track_caller]
 fn refused<T: DeserializeOwned>(value: &Value) {
-    assert!(
-        json::from_slice::<T>(value.to_string().as_bytes()).is_err(),
-        "{value}"
-    );
+    assert!(json::from_slice::<T>(value.to_string().as_bytes()).is_err(), "{value}");
 }
 
 #[test]
@@ -63,11 +58,7 @@ fn the_directory_of_rfc_8555_section_7_1_1() {
     });
     let read: Directory = serde_json::from_value(without_meta).unwrap();
     assert_eq!(
-        (
-            read.new_authz,
-            read.renewal_info,
-            read.meta.external_account_required
-        ),
+        (read.new_authz, read.renewal_info, read.meta.external_account_required),
         (None, None, false)
     );
     refused::<Directory>(&json!({"newNonce": "n"}));
@@ -88,9 +79,8 @@ fn the_account_of_rfc_8555_section_7_1_2() {
     round_trips::<NewAccount>(&json!({}));
     round_trips::<AccountUpdate>(&json!({"contact": [], "status": "deactivated"}));
     round_trips::<OrdersPage>(&json!({"orders": ["https://example.com/acme/order/1"]}));
-    let change: KeyChange = round_trips(
-        &json!({"account": "https://example.com/acme/acct/1", "oldKey": {"kty": "EC"}}),
-    );
+    let change: KeyChange =
+        round_trips(&json!({"account": "https://example.com/acme/acct/1", "oldKey": {"kty": "EC"}}));
     assert_eq!(change.old_key.get(), r#"{"kty":"EC"}"#);
     refused::<NewAccount>(&json!({"contact": "mailto:a@example.org"}));
     refused::<NewAccount>(&json!({"termsOfServiceAgreed": "yes"}));
@@ -103,10 +93,7 @@ fn a_binding_is_kept_as_it_was_received() {
     let text = br#"{"externalAccountBinding": { "payload":"e30",  "protected":"\u006530" }}"#;
     let account: NewAccount = json::from_slice(text).unwrap();
     let kept = account.external_account_binding.unwrap();
-    assert_eq!(
-        kept.get(),
-        r#"{ "payload":"e30",  "protected":"\u006530" }"#
-    );
+    assert_eq!(kept.get(), r#"{ "payload":"e30",  "protected":"\u006530" }"#);
 }
 
 #[test]
@@ -126,13 +113,9 @@ fn the_order_of_rfc_8555_section_7_1_3() {
     assert_eq!(order.status, OrderStatus::Valid);
     assert_eq!(order.identifiers[1], Identifier::dns("example.org"));
     for status in ["pending", "ready", "processing", "valid", "invalid"] {
-        round_trips::<Order>(
-            &json!({"status": status, "identifiers": [], "authorizations": [], "finalize": "f"}),
-        );
+        round_trips::<Order>(&json!({"status": status, "identifiers": [], "authorizations": [], "finalize": "f"}));
     }
-    refused::<Order>(
-        &json!({"status": "done", "identifiers": [], "authorizations": [], "finalize": "f"}),
-    );
+    refused::<Order>(&json!({"status": "done", "identifiers": [], "authorizations": [], "finalize": "f"}));
 }
 
 #[test]
@@ -188,21 +171,12 @@ fn the_authorization_of_rfc_8555_section_7_1_4() {
         plain,
         "8555-7.1.4-03: false is not written"
     );
-    for status in [
-        "pending",
-        "valid",
-        "invalid",
-        "deactivated",
-        "expired",
-        "revoked",
-    ] {
+    for status in ["pending", "valid", "invalid", "deactivated", "expired", "revoked"] {
         let mut other = plain.clone();
         other["status"] = json!(status);
         round_trips::<Authorization>(&other);
     }
-    round_trips::<NewAuthorization>(
-        &json!({"identifier": {"type": "dns", "value": "example.org"}}),
-    );
+    round_trips::<NewAuthorization>(&json!({"identifier": {"type": "dns", "value": "example.org"}}));
     round_trips::<AuthorizationUpdate>(&json!({"status": "deactivated"}));
 }
 
@@ -215,10 +189,7 @@ fn a_challenge_that_is_not_known_is_kept() {
         "error": {"type": "urn:ietf:params:acme:error:dns", "detail": "no record"},
     }));
     assert!(challenge.kind.parse::<ChallengeType>().is_err());
-    assert_eq!(
-        (challenge.status, challenge.token),
-        (ChallengeStatus::Invalid, None)
-    );
+    assert_eq!((challenge.status, challenge.token), (ChallengeStatus::Invalid, None));
     assert_eq!(challenge.error.unwrap().kind, ErrorType::Dns);
     for kind in ChallengeType::ALL {
         assert_eq!(kind.as_str().parse(), Ok(kind));
@@ -280,8 +251,7 @@ fn the_renewal_information_of_rfc_9773_section_4_2() {
 #[test]
 fn a_revocation_reads_any_number_as_a_reason() {
     for reason in [0, 1, 7, 11, -1, 4_294_967_296_i64] {
-        let read: RevokeCertificate =
-            round_trips(&json!({"certificate": "MIIE", "reason": reason}));
+        let read: RevokeCertificate = round_trips(&json!({"certificate": "MIIE", "reason": reason}));
         assert_eq!(read.reason, Some(reason));
     }
     round_trips::<RevokeCertificate>(&json!({"certificate": "MIIE"}));

@@ -127,11 +127,9 @@ impl Issued {
     pub fn serial(&self) -> String {
         let der = self.leaf_der();
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).expect("a certificate");
-        certificate
-            .raw_serial()
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect()
+        // The sign octet of DER is not part of the number as OpenSSL prints it.
+        let octets = certificate.raw_serial().iter().skip_while(|octet| **octet == 0);
+        octets.map(|octet| format!("{octet:02X}")).collect()
     }
 
     /// Writes the leaf, the issuers and the key beside each other; returns the leaf's path.

@@ -399,3 +399,65 @@ fn record(out: &mut Vec<u8>, owner: &str, kind: u16, class: u16, ttl: u32, data:
     out.extend_from_slice(&u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes());
     out.extend_from_slice(data);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(server: &DnsServer, name: &str, kind: u16) -> Vec<u8> {
+        let mut query = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        query.extend(encode_name(name));
+        query.extend_from_slice(&kind.to_be_bytes());
+        query.extend_from_slice(&[0, 1]);
+        respond(&query, &server.zone, UDP_BYTES_MAX).expect("an answer")
+    }
+
+    fn counts(answer: &[u8]) -> (u8, u16) {
+        (answer[3] & 0x0f, u16::from_be_bytes([answer[6], answer[7]]))
+    }
+
+    #[test]
+    fn every_name_of_the_zone_is_on_loopback() {
+        let server = DnsServer::start();
+        let answer = ask(&server, "any.test", TYPE_A);
+        assert_eq!(counts(&answer), (0, 1));
+        assert!(answer.ends_with(&[127, 0, 0, 1]));
+        assert_eq!(counts(&ask(&server, "any.test", TYPE_AAAA)), (0, 0));
+        assert_eq!(counts(&ask(&server, "any.example", TYPE_A)), (3, 0));
+    }
+
+    #[test]
+    fn records_come_and_go() {
+        let server = DnsServer::start();
+        server.add_caa("caa.test", 0, "issue", ";");
+        assert!(
+            ask(&server, "CAA.test", TYPE_CAA)
+                .windows(7)
+                .any(|w| w == b"\x05issue;")
+        );
+        server.clear("caa.test");
+        assert_eq!(counts(&ask(&server, "caa.test", TYPE_CAA)), (0, 0));
+        server.fail("broken.test", 2);
+        assert_eq!(counts(&ask(&server, "broken.test", TYPE_A)), (2, 0));
+        assert_eq!(server.times_asked("caa.test", TYPE_CAA), 2);
+    }
+
+    #[test]
+    fn follows_an_alias_and_reads_texts_from_files() {
+        let server = DnsServer::start();
+        server.add_cname("alias.test", "real.test");
+        std::fs::write(server.texts().join("real.test"), "one\ntwo\n").unwrap();
+        assert_eq!(counts(&ask(&server, "alias.test", TYPE_TXT)), (0, 3));
+    }
+
+    #[test]
+    fn cuts_what_is_too_long_for_udp() {
+        let server = DnsServer::start();
+        for number in 0..20 {
+            server.add_txt("long.test", &format!("{number}").repeat(100));
+        }
+        let answer = ask(&server, "long.test", TYPE_TXT);
+        assert_ne!(answer[2] & 0x02, 0, "the truncation bit");
+        assert_eq!(counts(&answer), (0, 0));
+    }
+}

@@ -241,3 +241,33 @@ fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>, HttpError> {
         rest = rest.get(end + 4 + size..).ok_or("a chunk is cut short")?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undoes_chunks_and_heeds_lengths() {
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        assert_eq!(parse(chunked, "GET").unwrap().body, b"abcde");
+        let whole = b"HTTP/1.1 404 No\r\nContent-Length: 2\r\nX-Y: z\r\n\r\nabc";
+        let response = parse(whole, "GET").unwrap();
+        assert_eq!((response.status, response.body.as_slice()), (404, &b"ab"[..]));
+        assert_eq!(response.header("x-y"), Some("z"));
+        assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "GET").is_err());
+    }
+
+    #[test]
+    fn reads_urls() {
+        let target = Target::parse("https://127.0.0.1:9443/acme/directory").unwrap();
+        assert_eq!(
+            (target.secure, target.port, target.path.as_str()),
+            (true, 9443, "/acme/directory")
+        );
+        let target = Target::parse("http://[::1]:80").unwrap();
+        assert_eq!(
+            (target.host.as_str(), target.port, target.path.as_str()),
+            ("::1", 80, "/")
+        );
+    }
+}

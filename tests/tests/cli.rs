@@ -160,9 +160,8 @@ fn operators_see_and_revoke_certificates() {
     let found = daemon.admin_json(&["certs", "list", "--name", "operator.test"]);
     assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
     let shown = daemon.admin_json(&["certs", "show", &serial]);
-    assert_eq!(
-        shown["serial"].as_str().map(str::to_uppercase),
-        Some(serial.clone()),
+    assert!(
+        shown["serial"].as_str().unwrap().to_uppercase().ends_with(&serial),
         "{shown}"
     );
     let exported = daemon.admin(&["certs", "export", &serial]).succeeded().stdout;
@@ -277,7 +276,7 @@ fn settings_are_checked_and_shown() {
     let daemon = Daemon::prepare(Options::default());
     daemon.admin(&["config", "check"]).succeeded();
     let shown = daemon.admin(&["config", "show"]).succeeded().stdout;
-    assert!(shown.contains("[server]"), "{shown}");
+    assert!(shown.contains("server.https"), "{shown}");
     for wrong in [
         "server.nonsense=1",
         "acme.eab_required=perhaps",

@@ -44,13 +44,30 @@ impl From<Account> for ShownAccount {
     }
 }
 
-pub(super) async fn list(State(admin): Shared, Query(page): Query<PageQuery>) -> Result<Json<ListPage<ShownAccount>>, AdminError> {
+pub(super) async fn list(
+    State(admin): Shared,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<ListPage<ShownAccount>>, AdminError> {
     let limit = page.limit();
-    let found = admin.registrar.store().accounts(Page { after: page.after()?, limit }).await?;
-    Ok(Json(ListPage::new(found, limit, |a| a.id.to_string(), ShownAccount::from)))
+    let found = admin
+        .registrar
+        .store()
+        .accounts(Page {
+            after: page.after()?,
+            limit,
+        })
+        .await?;
+    Ok(Json(ListPage::new(
+        found,
+        limit,
+        |a| a.id.to_string(),
+        ShownAccount::from,
+    )))
 }
 
 pub(super) async fn deactivate(State(admin): Shared, Path(id): Path<String>) -> Result<Json<ShownAccount>, AdminError> {
-    let id = id.parse().map_err(|_| AdminError::refused(format!("{id:?} is no account id")))?;
+    let id = id
+        .parse()
+        .map_err(|_| AdminError::refused(format!("{id:?} is no account id")))?;
     Ok(Json(admin.registrar.close_account(id).await?.into()))
 }

@@ -23,17 +23,26 @@ pub struct AdminError {
 impl AdminError {
     /// The operator asked for something that cannot be.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            message: message.into(),
+        }
     }
 
     /// There is no such thing.
     pub fn not_found(what: &str) -> Self {
-        Self { status: StatusCode::NOT_FOUND, message: format!("there is no such {what}") }
+        Self {
+            status: StatusCode::NOT_FOUND,
+            message: format!("there is no such {what}"),
+        }
     }
 
     /// The CA itself failed.
     pub fn failed(message: impl ToString) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, message: message.to_string() }
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -82,13 +91,18 @@ impl PageQuery {
     pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, AdminError> {
         self.after
             .as_deref()
-            .map(|text| text.parse().map_err(|_| AdminError::refused(format!("{text:?} is no key of this list"))))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| AdminError::refused(format!("{text:?} is no key of this list")))
+            })
             .transpose()
     }
 
     /// Returns how many at most.
     pub fn limit(&self) -> usize {
-        self.limit.unwrap_or(Self::LIMIT_DEFAULT).clamp(1, crate::store::Page::<()>::LIMIT_MAX)
+        self.limit
+            .unwrap_or(Self::LIMIT_DEFAULT)
+            .clamp(1, crate::store::Page::<()>::LIMIT_MAX)
     }
 }
 
@@ -105,6 +119,9 @@ impl<T> ListPage<T> {
     /// Makes a page out of at most `limit` records; `key` names the last one.
     pub fn new<R>(records: Vec<R>, limit: usize, key: impl Fn(&R) -> String, show: impl Fn(R) -> T) -> Self {
         let next = (records.len() >= limit).then(|| records.last().map(key)).flatten();
-        Self { items: records.into_iter().map(show).collect(), next }
+        Self {
+            items: records.into_iter().map(show).collect(),
+            next,
+        }
     }
 }

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::model::AuditRecord;
 
-pub(super) async fn list(State(admin): Shared, Query(page): Query<PageQuery>) -> Result<Json<ListPage<AuditRecord>>, AdminError> {
+pub(super) async fn list(
+    State(admin): Shared,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<ListPage<AuditRecord>>, AdminError> {
     let limit = page.limit();
     let after: u64 = page.after()?.unwrap_or(0);
     let found = admin.registrar.store().audit(after, limit).await?;

@@ -58,7 +58,9 @@ impl ShownCertificate {
         };
         Self {
             state: state.to_owned(),
-            pem: with_pem.then(|| certificate.der().map(crate::pem::certificate)).flatten(),
+            pem: with_pem
+                .then(|| certificate.der().map(crate::pem::certificate))
+                .flatten(),
             serial: certificate.serial,
             issuer: certificate.issuer.to_string(),
             profile: certificate.profile,
@@ -69,7 +71,11 @@ impl ShownCertificate {
             not_after: certificate.not_after,
             revoked_at: revocation.map(|r| r.at),
             reason: revocation.and_then(|r| r.reason),
-            spki_sha256: certificate.spki_sha256.iter().map(|octet| format!("{octet:02x}")).collect(),
+            spki_sha256: certificate
+                .spki_sha256
+                .iter()
+                .map(|octet| format!("{octet:02x}"))
+                .collect(),
         }
     }
 }
@@ -91,12 +97,25 @@ pub(super) async fn list(
     State(admin): Shared,
     Query(query): Query<CertificateQuery>,
 ) -> Result<Json<ListPage<ShownCertificate>>, AdminError> {
-    let page = PageQuery { after: query.after, limit: query.limit };
+    const STATES: [&str; 4] = ["issued", "revoked", "intended", "void"];
+    if let Some(state) = query.state.as_deref().filter(|state| !STATES.contains(state)) {
+        return Err(AdminError::refused(format!(
+            "{state:?} is no state: choose {}",
+            STATES.join(", ")
+        )));
+    }
+    let page = PageQuery {
+        after: query.after,
+        limit: query.limit,
+    };
     let filter = CertificateFilter {
         state: query.state,
         account: query
             .account
-            .map(|text| text.parse().map_err(|_| AdminError::refused("the account is no account id")))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| AdminError::refused("the account is no account id"))
+            })
             .transpose()?,
         profile: query.profile,
         name: query.name.map(|text| name(&text)).transpose()?,
@@ -104,9 +123,24 @@ pub(super) async fn list(
         ..CertificateFilter::default()
     };
     let limit = page.limit();
-    let found = admin.registrar.store().certificates(&filter, Page { after: page.after()?, limit }).await?;
+    let found = admin
+        .registrar
+        .store()
+        .certificates(
+            &filter,
+            Page {
+                after: page.after()?,
+                limit,
+            },
+        )
+        .await?;
     let now = admin.registrar.now();
-    Ok(Json(ListPage::new(found, limit, |c| c.serial.to_string(), |c| ShownCertificate::new(c, now, false))))
+    Ok(Json(ListPage::new(
+        found,
+        limit,
+        |c| c.serial.to_string(),
+        |c| ShownCertificate::new(c, now, false),
+    )))
 }
 
 fn name(text: &str) -> Result<Name, AdminError> {
@@ -116,14 +150,19 @@ fn name(text: &str) -> Result<Name, AdminError> {
     }
 }
 
-pub(super) async fn show(State(admin): Shared, Path(serial): Path<String>) -> Result<Json<ShownCertificate>, AdminError> {
+pub(super) async fn show(
+    State(admin): Shared,
+    Path(serial): Path<String>,
+) -> Result<Json<ShownCertificate>, AdminError> {
     let found = admin.registrar.store().certificate(parse(&serial)?).await?;
     let certificate = found.ok_or_else(|| AdminError::not_found("certificate"))?;
     Ok(Json(ShownCertificate::new(certificate, admin.registrar.now(), true)))
 }
 
 fn parse(serial: &str) -> Result<Serial, AdminError> {
-    serial.parse().map_err(|_| AdminError::refused(format!("{serial:?} is no serial number in hexadecimal")))
+    serial
+        .parse()
+        .map_err(|_| AdminError::refused(format!("{serial:?} is no serial number in hexadecimal")))
 }
 
 /// A wish to revoke.
@@ -143,7 +182,10 @@ pub(super) async fn revoke(
     show(State(admin), Path(serial.to_string())).await
 }
 
-pub(super) async fn renew_now(State(admin): Shared, Path(serial): Path<String>) -> Result<Json<ShownCertificate>, AdminError> {
+pub(super) async fn renew_now(
+    State(admin): Shared,
+    Path(serial): Path<String>,
+) -> Result<Json<ShownCertificate>, AdminError> {
     let serial = parse(&serial)?;
     admin.registrar.renew_now(serial).await?;
     show(State(admin), Path(serial.to_string())).await
@@ -177,7 +219,13 @@ pub(super) async fn sign(State(admin): Shared, Json(wish): Json<SignWish>) -> Re
             .map_err(|_| AdminError::refused("the request is neither PEM nor base64 of DER"))?
     };
     let certificate = admin.registrar.sign_for_operator(&csr, wish.profile.as_deref()).await?;
-    let chain = certificate.der().and_then(|der| admin.registrar.issuer().chain_pem(der, 0)).unwrap_or_default();
+    let chain = certificate
+        .der()
+        .and_then(|der| admin.registrar.issuer().chain_pem(der, 0))
+        .unwrap_or_default();
     let shown = ShownCertificate::new(certificate, admin.registrar.now(), true);
-    Ok(Json(SignedAnswer { certificate: shown, chain }))
+    Ok(Json(SignedAnswer {
+        certificate: shown,
+        chain,
+    }))
 }

@@ -39,10 +39,16 @@ impl From<CrlRecord> for ShownCrl {
 
 pub(super) async fn show(State(admin): Shared) -> Result<Json<ShownCrl>, AdminError> {
     let crl = admin.registrar.store().crl(admin.registrar.issuer().id()).await?;
-    crl.map(|crl| Json(crl.into())).ok_or_else(|| AdminError::not_found("CRL"))
+    crl.map(|crl| Json(crl.into()))
+        .ok_or_else(|| AdminError::not_found("CRL"))
 }
 
 pub(super) async fn publish(State(admin): Shared) -> Result<Json<ShownCrl>, AdminError> {
-    admin.status.publisher().publish(admin.registrar.issuer().id()).await.map_err(AdminError::failed)?;
+    admin
+        .status
+        .publisher()
+        .publish(admin.registrar.issuer().id())
+        .await
+        .map_err(AdminError::failed)?;
     show(State(admin)).await
 }

@@ -60,12 +60,25 @@ pub struct NewKey {
 
 pub(super) async fn create(State(admin): Shared, Json(wish): Json<KeyWish>) -> Result<Json<NewKey>, AdminError> {
     let key = admin.registrar.create_external_key(&wish.label).await?;
-    Ok(Json(NewKey { hmac: base64url::encode(key.hmac.as_slice()), kid: key.kid }))
+    Ok(Json(NewKey {
+        hmac: base64url::encode(key.hmac.as_slice()),
+        kid: key.kid,
+    }))
 }
 
-pub(super) async fn list(State(admin): Shared, Query(page): Query<PageQuery>) -> Result<Json<ListPage<ShownKey>>, AdminError> {
+pub(super) async fn list(
+    State(admin): Shared,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<ListPage<ShownKey>>, AdminError> {
     let limit = page.limit();
-    let found = admin.registrar.store().external_keys(Page { after: page.after()?, limit }).await?;
+    let found = admin
+        .registrar
+        .store()
+        .external_keys(Page {
+            after: page.after()?,
+            limit,
+        })
+        .await?;
     Ok(Json(ListPage::new(found, limit, |k| k.kid.clone(), ShownKey::from)))
 }
 

@@ -61,11 +61,24 @@ impl From<StandingOrder> for ShownOrder {
     }
 }
 
-pub(super) async fn list(State(admin): Shared, Query(page): Query<PageQuery>) -> Result<Json<ListPage<ShownOrder>>, AdminError> {
+pub(super) async fn list(
+    State(admin): Shared,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<ListPage<ShownOrder>>, AdminError> {
     let limit = page.limit();
     let store = admin.registrar.store();
-    let found = store.orders(None, Page { after: page.after()?, limit }).await?;
-    let next = (found.len() >= limit).then(|| found.last().map(|order| order.id.to_string())).flatten();
+    let found = store
+        .orders(
+            None,
+            Page {
+                after: page.after()?,
+                limit,
+            },
+        )
+        .await?;
+    let next = (found.len() >= limit)
+        .then(|| found.last().map(|order| order.id.to_string()))
+        .flatten();
     let now = admin.registrar.now();
     let mut items = Vec::with_capacity(found.len());
     for order in found {
@@ -78,7 +91,14 @@ pub(super) async fn list(State(admin): Shared, Query(page): Query<PageQuery>) ->
 }
 
 pub(super) async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<ShownOrder>, AdminError> {
-    let id: OrderId = id.parse().map_err(|_| AdminError::refused(format!("{id:?} is no order id")))?;
-    let view = admin.registrar.store().order(id).await?.ok_or_else(|| AdminError::not_found("order"))?;
+    let id: OrderId = id
+        .parse()
+        .map_err(|_| AdminError::refused(format!("{id:?} is no order id")))?;
+    let view = admin
+        .registrar
+        .store()
+        .order(id)
+        .await?
+        .ok_or_else(|| AdminError::not_found("order"))?;
     Ok(Json(StandingOrder::read(view, admin.registrar.now()).into()))
 }

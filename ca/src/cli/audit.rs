@@ -7,7 +7,11 @@ use super::{
     operate::{escape, print_json},
     remote::Operations,
 };
-use crate::{admin::answers_for_cli::ListPage, audit::{Chain, verify}, model::AuditRecord};
+use crate::{
+    admin::answers_for_cli::ListPage,
+    audit::{Chain, verify},
+    model::AuditRecord,
+};
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -47,7 +51,9 @@ pub async fn run(common: &Common, command: AuditCommand) -> CliResult {
 async fn follow(operations: &Operations, mut each: impl FnMut(AuditRecord) -> CliResult) -> CliResult {
     let mut after = String::from("0");
     loop {
-        let page: ListPage<AuditRecord> = operations.get(&format!("/audit?limit=5000&after={}", escape(&after))).await?;
+        let page: ListPage<AuditRecord> = operations
+            .get(&format!("/audit?limit=5000&after={}", escape(&after)))
+            .await?;
         for record in page.items {
             each(record)?;
         }

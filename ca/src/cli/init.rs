@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use sigillo_protocol::x509::key::KeyKind;
+use sigillo_protocol::{acme::identifier::Name, x509::key::KeyKind};
 
 use super::{CliError, CliResult, Common};
 use crate::{
@@ -42,17 +42,21 @@ const DATABASE: &str = "sigillo.db";
 
 pub async fn run(common: &Common, args: Args) -> CliResult {
     let settings = common.settings()?;
+    warn_of_loopback(&settings.server.public_http);
     let options = CeremonyOptions {
         organization: args.organization,
         key: args.key,
         root_validity: args.root_validity,
         issuer_validity: args.issuer_validity,
-        constraints: NameConstraints::parse(&args.name_constraint)?,
+        constraints: constraints(&args.name_constraint, &settings.server.names)?,
         ..CeremonyOptions::new(args.name, settings.server.public_http)
     };
     let made = create(common, options).await?;
     if common.json {
-        println!("{}", serde_json::json!({ "dir": common.dir, "root": made.root, "rootSha256": made.root_sha256 }));
+        println!(
+            "{}",
+            serde_json::json!({ "dir": common.dir, "root": made.root, "rootSha256": made.root_sha256 })
+        );
         return Ok(());
     }
     let dir = common.dir.display();
@@ -62,6 +66,34 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
     println!("  keep this off the machine:    {}", made.root_key.display());
     println!("  start it:                     sigillo-ca serve --dir {dir}");
     Ok(())
+}
+
+/// The addresses in certificates are there for good, and only this machine would find these.
+fn warn_of_loopback(public_http: &str) {
+    let host = public_http.trim_start_matches("http://");
+    if ["localhost", "127.", "[::1]"].iter().any(|own| host.starts_with(own)) {
+        eprintln!(
+            "note: the certificates will name {public_http} for CRL and OCSP, which only this machine can reach;"
+        );
+        eprintln!("      for a CA that others use, give --set server.names='[\"ca.example.org\"]' to init");
+    }
+}
+
+/// Reads the wished constraints, and lets the CA have its own names besides: it serves under them.
+fn constraints(wished: &[String], own: &[Name]) -> CliResult<NameConstraints> {
+    let constraints = NameConstraints::parse(wished)?;
+    let missing = own
+        .iter()
+        .filter(|name| constraints.permits(name).is_err())
+        .map(ToString::to_string);
+    let all: Vec<String> = wished.iter().cloned().chain(missing).collect();
+    let widened = NameConstraints::parse(&all)?;
+    match own.iter().find(|name| widened.permits(name).is_err()) {
+        None => Ok(widened),
+        Some(name) => Err(CliError::new(format!(
+            "the constraints exclude {name}, which is one of the CA's own names (server.names)"
+        ))),
+    }
 }
 
 /// Where things are.
@@ -81,7 +113,9 @@ async fn create(common: &Common, options: CeremonyOptions) -> CliResult<Made> {
     let settings = common.settings()?;
     let default = common.dir.join("store").join(DATABASE);
     if settings.store.path != default {
-        return Err(CliError::new("init makes its store at store/sigillo.db: leave store.url out, and move it afterwards"));
+        return Err(CliError::new(
+            "init makes its store at store/sigillo.db: leave store.url out, and move it afterwards",
+        ));
     }
     let options = CeremonyOptions {
         passphrase: common.passphrase()?,

@@ -32,7 +32,13 @@ pub struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
     /// The state folder: configuration, keys, certificates, store
-    #[arg(long, global = true, default_value = "./sigillo", env = "SIGILLO_CA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "./sigillo",
+        env = "SIGILLO_CA_DIR",
+        value_name = "DIR"
+    )]
     dir: PathBuf,
     /// Sets a configuration key for this run, for example --set acme.eab_required=true
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
@@ -75,6 +81,8 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Writes a consistent copy of the store to a new file
     Backup(operate::BackupArgs),
+    /// Puts a backup in the place of a store that is gone; the daemon must not run
+    Restore(operate::BackupArgs),
     /// Checks and shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -104,7 +112,10 @@ pub struct CliError {
 
 impl CliError {
     fn new(message: impl ToString) -> Self {
-        Self { message: message.to_string(), detail: None }
+        Self {
+            message: message.to_string(),
+            detail: None,
+        }
     }
 
     fn with_detail(mut self, detail: impl ToString) -> Self {
@@ -122,7 +133,10 @@ impl<E: std::error::Error> From<E> for CliError {
             source = inner.source();
         }
         let detail = (!chain.is_empty()).then(|| chain.join("\n"));
-        Self { message: error.to_string(), detail }
+        Self {
+            message: error.to_string(),
+            detail,
+        }
     }
 }
 
@@ -156,6 +170,7 @@ fn dispatch(cli: Cli) -> CliResult {
         Command::Orders(command) => block_on(operate::orders(&common, command)),
         Command::Crl(command) => block_on(operate::crl(&common, command)),
         Command::Audit(command) => block_on(audit::run(&common, command)),
+        Command::Restore(args) => operate::restore(&common, &args),
         Command::Backup(args) => block_on(operate::backup(&common, args)),
         Command::Config(ConfigCommand::Check) => {
             common.settings()?;
@@ -175,7 +190,11 @@ fn dispatch(cli: Cli) -> CliResult {
 }
 
 fn block_on<F: Future<Output = CliResult>>(work: F) -> CliResult {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::from)?.block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::from)?
+        .block_on(work)
 }
 
 impl Common {

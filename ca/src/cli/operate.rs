@@ -1,6 +1,9 @@
 //! The commands that operate a CA: certificates, accounts, keys, orders, CRLs, backups.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -12,6 +15,7 @@ use super::{CliError, CliResult, Common, remote::Operations, table};
 use crate::admin::answers_for_cli::{
     ListPage, NewKey, ShownAccount, ShownCertificate, ShownCrl, ShownKey, ShownOrder, SignedAnswer,
 };
+use crate::issuer::folder;
 
 /// How many entries are asked for at once when a whole list is shown.
 const PAGE: usize = 1000;
@@ -128,7 +132,7 @@ pub enum CrlCommand {
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// The new file
+    /// The backup's file
     file: PathBuf,
 }
 
@@ -140,13 +144,18 @@ pub async fn sign(common: &Common, args: SignArgs) -> CliResult {
         Err(not_text) => base64_of(not_text.as_bytes()),
     };
     let operations = Operations::reach(common).await?;
-    let signed: SignedAnswer = operations.post("/sign", json!({ "csr": text, "profile": args.profile })).await?;
+    let signed: SignedAnswer = operations
+        .post("/sign", json!({ "csr": text, "profile": args.profile }))
+        .await?;
     if common.json {
         return print_json(&signed);
     }
     write_output(args.out.as_deref(), &signed.chain)?;
     if args.out.is_some() {
-        println!("signed: serial {} until {}", signed.certificate.serial, signed.certificate.not_after);
+        println!(
+            "signed: serial {} until {}",
+            signed.certificate.serial, signed.certificate.not_after
+        );
     }
     Ok(())
 }
@@ -177,7 +186,13 @@ pub async fn certs(common: &Common, command: CertsCommand) -> CliResult {
                         Some(reason) => format!("{} ({})", c.state, reason.as_str()),
                         None => c.state,
                     };
-                    vec![c.serial.to_string(), state, c.profile, c.not_after.to_string(), c.names.join(" ")]
+                    vec![
+                        c.serial.to_string(),
+                        state,
+                        c.profile,
+                        c.not_after.to_string(),
+                        c.names.join(" "),
+                    ]
                 })
                 .collect();
             table::print(&["SERIAL", "STATE", "PROFILE", "UNTIL", "NAMES"], &rows);
@@ -198,9 +213,17 @@ pub async fn certs(common: &Common, command: CertsCommand) -> CliResult {
         }
         CertsCommand::Export { serial, out } => {
             let shown: ShownCertificate = operations.get(&format!("/certs/{}", escape(&serial))).await?;
-            let pem = shown.pem.ok_or_else(|| CliError::new("this certificate was never signed"))?;
-            let chain = std::fs::read_to_string(common.dir.join(crate::issuer::folder::CHAIN_FILE))?;
-            write_output(out.as_deref(), &format!("{pem}{chain}"))
+            let pem = shown
+                .pem
+                .ok_or_else(|| CliError::new("this certificate was never signed"))?;
+            let above = folder::certificates(&common.dir.join(folder::CHAIN_FILE))?;
+            // As clients get it: without the root, which who verifies has already.
+            let root = folder::certificates(&common.dir.join(folder::ROOT_FILE))?;
+            let chain = above
+                .iter()
+                .filter(|der| !root.contains(der))
+                .map(|der| crate::pem::certificate(der));
+            write_output(out.as_deref(), &format!("{pem}{}", chain.collect::<String>()))
         }
         CertsCommand::RenewNow { serial } => {
             let path = format!("/certs/{}/renew-now", escape(&serial));
@@ -208,7 +231,10 @@ pub async fn certs(common: &Common, command: CertsCommand) -> CliResult {
             if common.json {
                 return print_json(&shown);
             }
-            println!("clients that ask for renewal information are told to renew {} now", shown.serial);
+            println!(
+                "clients that ask for renewal information are told to renew {} now",
+                shown.serial
+            );
             Ok(())
         }
     }
@@ -230,7 +256,9 @@ pub async fn accounts(common: &Common, command: AccountsCommand) -> CliResult {
             Ok(())
         }
         AccountsCommand::Deactivate { id } => {
-            let shown: ShownAccount = operations.post(&format!("/accounts/{}/deactivate", escape(&id)), Value::Null).await?;
+            let shown: ShownAccount = operations
+                .post(&format!("/accounts/{}/deactivate", escape(&id)), Value::Null)
+                .await?;
             if common.json {
                 return print_json(&shown);
             }
@@ -271,7 +299,9 @@ pub async fn eab(common: &Common, command: EabCommand) -> CliResult {
             Ok(())
         }
         EabCommand::Disable { kid } => {
-            let shown: ShownKey = operations.post(&format!("/eab/{}/disable", escape(&kid)), Value::Null).await?;
+            let shown: ShownKey = operations
+                .post(&format!("/eab/{}/disable", escape(&kid)), Value::Null)
+                .await?;
             if common.json {
                 return print_json(&shown);
             }
@@ -291,7 +321,15 @@ pub async fn orders(common: &Common, command: OrdersCommand) -> CliResult {
             }
             let rows: Vec<Vec<String>> = found
                 .into_iter()
-                .map(|o| vec![o.id, word(&o.status), o.profile, o.created.to_string(), o.names.join(" ")])
+                .map(|o| {
+                    vec![
+                        o.id,
+                        word(&o.status),
+                        o.profile,
+                        o.created.to_string(),
+                        o.names.join(" "),
+                    ]
+                })
                 .collect();
             table::print(&["ID", "STATUS", "PROFILE", "CREATED", "NAMES"], &rows);
             Ok(())
@@ -324,7 +362,22 @@ pub async fn backup(common: &Common, args: BackupArgs) -> CliResult {
     let to = std::path::absolute(&args.file)?;
     let operations = Operations::reach(common).await?;
     let _: Value = operations.post("/backup", json!({ "to": to })).await?;
-    println!("written: {} (the store; keep the folder keys/ and the certificates beside it)", to.display());
+    println!(
+        "written: {} (the store; keep the folder keys/ and the certificates beside it)",
+        to.display()
+    );
+    Ok(())
+}
+
+/// Restores into an empty place only: what is there is the operator's to move away, not ours to overwrite.
+pub fn restore(common: &Common, args: &BackupArgs) -> CliResult {
+    let path = common.settings()?.store.path;
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    crate::store::embedded::restore(&args.file, &path)?;
+    println!("restored: {}", path.display());
+    println!("what was issued or revoked after the backup is not in it; compare with your certificates");
     Ok(())
 }
 
@@ -376,7 +429,10 @@ fn show(common: &Common, thing: &impl Serialize) -> CliResult {
 
 /// Returns the word under which a state travels.
 fn word(state: &impl Serialize) -> String {
-    serde_json::to_value(state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(state)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn base64_of(octets: &[u8]) -> String {

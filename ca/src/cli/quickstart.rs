@@ -12,7 +12,7 @@ use std::{
 use sigillo_client::{
     Client, OrderSettings,
     account::Registration,
-    check::{CheckRequest, certificates_from_file, Report, RevocationStatus, StatusReport, check},
+    check::{CheckRequest, Report, RevocationStatus, StatusReport, certificates_from_file, check},
     keystore::{ChallengeSettings, Keystore, StoredCertificate},
     progress::{Event, Progress},
     solver,
@@ -21,11 +21,11 @@ use sigillo_client::{
 use sigillo_protocol::acme::identifier::Name;
 use tokio::sync::{oneshot, watch};
 
-use super::{CliError, CliResult, Common, init};
+use super::{CliError, CliResult, Common, init, serve::Signals};
 use crate::{
     clock::{Clock, SystemClock},
     issuer::folder,
-    server::{self, House, Ready},
+    server::{self, House, Ready, Sockets},
     telemetry,
 };
 
@@ -52,18 +52,17 @@ const CRL_PAUSE: Duration = Duration::from_millis(100);
 const CLIENT_HOME: &str = "quickstart-client";
 
 pub async fn run(common: &Common, args: Args) -> CliResult {
-    let mut common = common.clone();
     if common.dir.join(folder::CHAIN_FILE).is_file() {
         println!("using the CA in {}", common.dir.display());
     } else {
-        init::create_default(&common).await?;
+        init::create_default(common).await?;
         println!("made a CA in {}", common.dir.display());
     }
-    // Without a privilege nobody can listen on port 80, so the tour validates on a port of its own.
-    if !common.set.iter().any(|set| set.starts_with("validation.http01_port")) {
-        common.set.insert(0, format!("validation.http01_port={HTTP01_PORT}"));
-    }
     let mut settings = common.settings()?;
+    // Without a privilege nobody can listen on port 80, so the tour validates on a port of its own.
+    if settings.validation.http01_port == 80 {
+        settings.validation.http01_port = HTTP01_PORT;
+    }
     if settings.server.log == "info" {
         settings.server.log = "warn".to_owned();
     }
@@ -73,9 +72,13 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
 
     let (stop, stopped) = watch::channel(false);
     let (tell, told) = oneshot::channel::<Ready>();
-    let daemon = tokio::spawn(server::run(house, stopped, move |ready| {
-        let _ = tell.send(ready.clone());
-    }));
+    let mut signals = Signals::new()?;
+    let mut daemon = tokio::spawn(async move {
+        server::run(house, &Sockets::default(), stopped, move |ready| {
+            let _ = tell.send(ready.clone());
+        })
+        .await
+    });
     let ready = match tokio::time::timeout(START_TIMEOUT, told).await {
         Ok(Ok(ready)) => ready,
         // It ended before it was ready: it says why.
@@ -86,7 +89,11 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
         Err(_) => return Err(CliError::new("the daemon did not start in time")),
     };
     println!("ready directory={} http={}", ready.directory, ready.http);
-    let tour = Tour { dir: &common.dir, ready: &ready, http01_port };
+    let tour = Tour {
+        dir: &common.dir,
+        ready: &ready,
+        http01_port,
+    };
     let toured = tour.go().await;
     if args.exit || toured.is_err() {
         let _ = stop.send(true);
@@ -94,7 +101,10 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
         return toured;
     }
     tour.what_next();
-    tokio::signal::ctrl_c().await?;
+    tokio::select! {
+        () = signals.stop() => {}
+        ended = &mut daemon => return Ok(ended??),
+    }
     let _ = stop.send(true);
     daemon.await.map_err(CliError::from)??;
     Ok(())
@@ -124,10 +134,16 @@ impl Progress for Steps {
 impl Tour<'_> {
     async fn go(&self) -> CliResult {
         let root = self.dir.join(folder::ROOT_FILE);
-        let transport = Transport::new(Trust::Roots(certificates_from_file(&root)?.into_iter().map(Into::into).collect()))?;
+        let transport = Transport::new(Trust::Roots(
+            certificates_from_file(&root)?.into_iter().map(Into::into).collect(),
+        ))?;
         let store = Keystore::new(self.dir.join(CLIENT_HOME));
         let client = Client::connect(transport, &self.ready.directory, store).await?;
-        let registration = Registration { contact: vec![], agree_tos: true, external_account: None };
+        let registration = Registration {
+            contact: vec![],
+            agree_tos: true,
+            external_account: None,
+        };
         client.register(&registration, &Steps).await?;
 
         let challenges = ChallengeSettings {
@@ -159,18 +175,34 @@ impl Tour<'_> {
     }
 
     /// Shows what OCSP and CRL say, as the bundled client sees it and as OpenSSL does.
-    async fn verdicts(&self, transport: &Transport, revoked: &StoredCertificate, good: &StoredCertificate) -> CliResult {
+    async fn verdicts(
+        &self,
+        transport: &Transport,
+        revoked: &StoredCertificate,
+        good: &StoredCertificate,
+    ) -> CliResult {
         println!("\nwhat a relying party sees");
         let on_crl = self.await_crl(transport, revoked).await?;
         println!("  first   {}", verdict(&on_crl));
         let report = self.check(transport, good).await?;
         println!("  second  {}", verdict(&report));
         let both = [on_crl.ocsp.as_ref(), on_crl.crl.as_ref()];
-        if !both.iter().all(|seen| seen.is_some_and(|seen| matches!(seen.status, RevocationStatus::Revoked { .. }))) {
-            return Err(CliError::new("OCSP and CRL do not both show the first certificate as revoked"));
+        if !both
+            .iter()
+            .all(|seen| seen.is_some_and(|seen| matches!(seen.status, RevocationStatus::Revoked { .. })))
+        {
+            return Err(CliError::new(
+                "OCSP and CRL do not both show the first certificate as revoked",
+            ));
         }
         if Command::new("openssl").arg("version").output().is_ok() {
-            let crl = transport.fetch(Request::get(format!("{}/crl/{}.crl", self.ready.http, folder::issuing_id()))).await?;
+            let crl = transport
+                .fetch(Request::get(format!(
+                    "{}/crl/{}.crl",
+                    self.ready.http,
+                    folder::issuing_id()
+                )))
+                .await?;
             let files = Files::write(self.dir, &revoked.leaf, &good.leaf, &crl.body)?;
             self.openssl(&files)?;
         } else {
@@ -180,7 +212,10 @@ impl Tour<'_> {
     }
 
     async fn check(&self, transport: &Transport, certificate: &StoredCertificate) -> CliResult<Report> {
-        let certificates = pem::parse_many(&certificate.fullchain)?.into_iter().map(pem::Pem::into_contents).collect();
+        let certificates = pem::parse_many(&certificate.fullchain)?
+            .into_iter()
+            .map(pem::Pem::into_contents)
+            .collect();
         let request = CheckRequest::new(certificates, transport.trust().clone());
         Ok(check(transport, &request, SystemClock.now()).await?)
     }
@@ -190,7 +225,10 @@ impl Tour<'_> {
         let deadline = tokio::time::Instant::now() + CRL_TIMEOUT;
         loop {
             let report = self.check(transport, revoked).await?;
-            let shown = report.crl.as_ref().is_some_and(|crl| matches!(crl.status, RevocationStatus::Revoked { .. }));
+            let shown = report
+                .crl
+                .as_ref()
+                .is_some_and(|crl| matches!(crl.status, RevocationStatus::Revoked { .. }));
             if shown || tokio::time::Instant::now() > deadline {
                 return Ok(report);
             }
@@ -219,17 +257,44 @@ impl Tour<'_> {
         if !output.status.success() {
             return Err(CliError::new("openssl does not accept the OCSP answer"));
         }
-        let crl = std::fs::read(&files.crl)?;
-        let output = Command::new("openssl").args(["crl", "-inform", "DER", "-noout", "-text", "-in"]).arg(&files.crl).output()?;
+        self.openssl_path(files)?;
+        let output = Command::new("openssl")
+            .args(["crl", "-inform", "DER", "-noout", "-text", "-in"])
+            .arg(&files.crl)
+            .output()?;
+        if !output.status.success() {
+            return Err(CliError::new("openssl does not accept the CRL"));
+        }
         let text = String::from_utf8_lossy(&output.stdout);
-        let entries: Vec<&str> = text
-            .lines()
-            .skip_while(|line| !line.contains("Revoked Certificates"))
-            .take_while(|line| !line.contains("Signature Algorithm"))
-            .collect();
-        println!("  openssl crl ({} octets)", crl.len());
-        for line in entries {
+        println!("  openssl crl");
+        let entries = text.lines().skip_while(|line| !line.contains("Revoked Certificates"));
+        for line in entries.take_while(|line| !line.contains("Signature Algorithm")) {
             println!("    {}", line.trim_end());
+        }
+        Ok(())
+    }
+
+    /// Has OpenSSL build the whole path and look at both CRLs: the second certificate passes, the first does not.
+    fn openssl_path(&self, files: &Files) -> CliResult {
+        let verify = |certificate: &Path| {
+            Command::new("openssl")
+                .args(["verify", "-crl_check_all", "-CAfile"])
+                .arg(self.dir.join(folder::ROOT_FILE))
+                .arg("-untrusted")
+                .arg(self.dir.join(folder::CHAIN_FILE))
+                .arg("-CRLfile")
+                .arg(&files.crls)
+                .arg(certificate)
+                .output()
+        };
+        for (certificate, passes) in [(&files.revoked, false), (&files.good, true)] {
+            let output = verify(certificate)?;
+            print_indented("openssl verify -crl_check_all", &output.stdout, &output.stderr);
+            if output.status.success() != passes {
+                return Err(CliError::new(
+                    "openssl does not judge the certificates by the CRLs as it should",
+                ));
+            }
         }
         Ok(())
     }
@@ -237,19 +302,38 @@ impl Tour<'_> {
     fn what_next(&self) {
         let root = self.dir.join(folder::ROOT_FILE);
         let root = std::path::absolute(&root).unwrap_or(root);
+        let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sigillo-ca"));
+        let beside = own.with_file_name("sigillo");
+        // The bundled client lies beside this program where both were built or installed together.
+        let client = if beside.is_file() {
+            beside
+        } else {
+            PathBuf::from("sigillo")
+        };
+        let (directory, port) = (&self.ready.directory, self.http01_port);
         println!("\nthe CA keeps serving; stop it with Ctrl-C. What next, in another terminal:");
-        println!("  sigillo --directory {} --ca-root {} \\", self.ready.directory, root.display());
-        println!("      order localhost --http01-port {}", self.http01_port);
-        println!("  REQUESTS_CA_BUNDLE={} certbot certonly --standalone -d localhost \\", root.display());
-        println!("      --server {} --http-01-port {} --register-unsafely-without-email --agree-tos \\", self.ready.directory, self.http01_port);
+        println!(
+            "  {} --directory {directory} --ca-root {} \\",
+            client.display(),
+            root.display()
+        );
+        println!("      order localhost --agree-tos --http01-port {port}");
+        println!(
+            "  REQUESTS_CA_BUNDLE={} certbot certonly --standalone -d localhost \\",
+            root.display()
+        );
+        println!("      --server {directory} --http-01-port {port} --register-unsafely-without-email --agree-tos \\");
         println!("      --config-dir certbot --work-dir certbot --logs-dir certbot");
-        println!("  sigillo-ca --dir {} certs list", self.dir.display());
+        println!("  {} --dir {} certs list", own.display(), self.dir.display());
     }
 }
 
 fn print_indented(what: &str, output: &[u8], error: &[u8]) {
     println!("  {what}");
-    for line in String::from_utf8_lossy(output).lines().chain(String::from_utf8_lossy(error).lines()) {
+    for line in String::from_utf8_lossy(output)
+        .lines()
+        .chain(String::from_utf8_lossy(error).lines())
+    {
         println!("    {line}");
     }
 }
@@ -259,15 +343,25 @@ struct Files {
     revoked: PathBuf,
     good: PathBuf,
     crl: PathBuf,
+    /// The issuing CA's and the root's CRL, PEM.
+    crls: PathBuf,
 }
 
 impl Files {
     fn write(dir: &Path, revoked: &[u8], good: &[u8], crl: &[u8]) -> CliResult<Self> {
         let folder = dir.join(CLIENT_HOME);
-        let files = Self { revoked: folder.join("first.pem"), good: folder.join("second.pem"), crl: folder.join("issuing.crl") };
+        let files = Self {
+            revoked: folder.join("first.pem"),
+            good: folder.join("second.pem"),
+            crl: folder.join("issuing.crl"),
+            crls: folder.join("crls.pem"),
+        };
         std::fs::write(&files.revoked, crate::pem::certificate(revoked))?;
         std::fs::write(&files.good, crate::pem::certificate(good))?;
         std::fs::write(&files.crl, crl)?;
+        let root_crl = std::fs::read(dir.join(folder::ROOT_CRL_FILE))?;
+        let both = [crl, &root_crl].map(|crl| crate::pem::block("X509 CRL", crl)).concat();
+        std::fs::write(&files.crls, both)?;
         Ok(files)
     }
 }
@@ -283,5 +377,10 @@ fn verdict(report: &Report) -> String {
         },
         Some(other) => format!("{other:?}"),
     };
-    format!("OCSP: {:22} CRL: {:22} serial {}", told(&report.ocsp), told(&report.crl), report.serial)
+    format!(
+        "OCSP: {:22} CRL: {:22} serial {}",
+        told(&report.ocsp),
+        told(&report.crl),
+        report.serial
+    )
 }

@@ -52,18 +52,27 @@ impl Operations {
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Value>) -> CliResult<T> {
         let body = body.map(|value| Bytes::from(value.to_string()));
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost");
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(body.unwrap_or_default())).map_err(CliError::from)?;
+        let request = request
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(CliError::from)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(request)).await;
         let (status, bytes) = answer.map_err(|_| CliError::new("the daemon did not answer in time"))??;
         if status.is_success() {
             return Ok(serde_json::from_slice(&bytes)?);
         }
-        let told = serde_json::from_slice::<Value>(&bytes).ok().and_then(|v| v["error"].as_str().map(str::to_owned));
-        Err(CliError::new(told.unwrap_or_else(|| format!("the operation failed with status {status}"))))
+        let told = serde_json::from_slice::<Value>(&bytes)
+            .ok()
+            .and_then(|v| v["error"].as_str().map(str::to_owned));
+        Err(CliError::new(told.unwrap_or_else(|| {
+            format!("the operation failed with status {status}")
+        })))
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> CliResult<(StatusCode, Bytes)> {

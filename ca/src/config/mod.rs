@@ -5,8 +5,7 @@ mod settings;
 mod span;
 
 pub use settings::{
-    AcmeSettings, CrlSettings, LimitSettings, OcspSettings, PruneSettings, ServerSettings, Settings,
-    StoreSettings,
+    AcmeSettings, CrlSettings, LimitSettings, OcspSettings, PruneSettings, ServerSettings, Settings, StoreSettings,
 };
 pub use span::CalendarSpan;
 
@@ -46,7 +45,10 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(crate) fn value(key: impl Into<String>, message: impl ToString) -> Self {
-        Self::Value { key: key.into(), message: message.to_string() }
+        Self::Value {
+            key: key.into(),
+            message: message.to_string(),
+        }
     }
 }
 

@@ -10,7 +10,10 @@ use crate::policy::RawProfile;
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/configuration.md describes every key; the checked form documents the meaning")]
+#[allow(
+    missing_docs,
+    reason = "docs/configuration.md describes every key; the checked form documents the meaning"
+)]
 pub struct RawConfig {
     pub server: RawServer,
     pub acme: RawAcme,
@@ -131,7 +134,10 @@ pub struct RawPrune {
 /// # Errors
 /// [`ConfigError::Syntax`] for anything that is not a known key with a value of its type.
 pub fn read(text: &str, origin: &str, overrides: &[String]) -> Result<RawConfig, ConfigError> {
-    let syntax = |origin: &str, message: String| ConfigError::Syntax { origin: origin.to_owned(), message };
+    let syntax = |origin: &str, message: String| ConfigError::Syntax {
+        origin: origin.to_owned(),
+        message,
+    };
     let mut table: toml::Table = toml::from_str(text).map_err(|error| syntax(origin, error.to_string()))?;
     // The file is checked by itself first, so that a message about it has its line.
     toml::from_str::<RawConfig>(text).map_err(|error| syntax(origin, error.to_string()))?;
@@ -149,7 +155,10 @@ pub fn read(text: &str, origin: &str, overrides: &[String]) -> Result<RawConfig,
         checked.map_err(|error| syntax(&set, error.message().to_owned()))?;
     }
     toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-        syntax(if overrides.is_empty() { origin } else { "--set" }, error.message().to_owned())
+        syntax(
+            if overrides.is_empty() { origin } else { "--set" },
+            error.message().to_owned(),
+        )
     })
 }
 
@@ -161,13 +170,17 @@ pub fn document(overrides: &[String]) -> Result<String, ConfigError> {
     read("", "--set", overrides)?;
     let mut table = toml::Table::new();
     for (key, value) in overrides.iter().filter_map(|argument| argument.split_once('=')) {
-        put(&mut table, key.trim(), value_of(value.trim()))
-            .map_err(|message| ConfigError::Syntax { origin: format!("--set {key}"), message })?;
+        put(&mut table, key.trim(), value_of(value.trim())).map_err(|message| ConfigError::Syntax {
+            origin: format!("--set {key}"),
+            message,
+        })?;
     }
     let head = "# Sigillo's configuration. Nothing is mandatory; docs/configuration.md lists every key,\n\
                 # and sigillo-ca config show prints what is in force.\n";
-    let body = toml::to_string(&table)
-        .map_err(|error| ConfigError::Syntax { origin: "--set".to_owned(), message: error.to_string() })?;
+    let body = toml::to_string(&table).map_err(|error| ConfigError::Syntax {
+        origin: "--set".to_owned(),
+        message: error.to_string(),
+    })?;
     Ok(format!("{head}{body}"))
 }
 
@@ -191,7 +204,9 @@ fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), Str
     if section.is_empty() {
         return Err("a part of the key is empty".to_owned());
     }
-    let inner = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let inner = table
+        .entry(section)
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
     match inner {
         toml::Value::Table(inner) => put(inner, rest, value),
         _ => Err(format!("{section} is no section")),
@@ -211,7 +226,12 @@ mod tests {
     fn command_line_wins_and_needs_no_quotes() {
         let raw = read_set(
             "[server]\nhttps = \"127.0.0.1:1\"\n",
-            &["server.https=127.0.0.1:2", "acme.eab_required=true", "validation.http01_port=5002", "server.names=[\"a\", \"b\"]"],
+            &[
+                "server.https=127.0.0.1:2",
+                "acme.eab_required=true",
+                "validation.http01_port=5002",
+                "server.names=[\"a\", \"b\"]",
+            ],
         )
         .unwrap();
         assert_eq!(raw.server.https.as_deref(), Some("127.0.0.1:2"));

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Everything that the daemon has to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Where it listens and what it is called.
     pub server: ServerSettings,
@@ -144,7 +144,8 @@ impl Settings {
             let key = format!("profiles.{}.approval", profile.name);
             return Err(ConfigError::value(key, "approval by an operator is not supported yet"));
         }
-        let names = NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
+        let names =
+            NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
         Ok(Self {
             server: ServerSettings::check(raw.server)?,
             validation: validation(raw.validation, &acme)?,
@@ -172,7 +173,10 @@ impl Settings {
         let lines: Vec<(&str, Option<String>)> = vec![
             ("server.https", Some(format!("\"{}\"", self.server.https))),
             ("server.http", Some(format!("\"{}\"", self.server.http))),
-            ("server.health", self.server.health.map(|address| format!("\"{address}\""))),
+            (
+                "server.health",
+                self.server.health.map(|address| format!("\"{address}\"")),
+            ),
             ("server.names", Some(texts(&own_names))),
             ("server.public_https", Some(format!("{:?}", self.server.public_https))),
             ("server.public_http", Some(format!("{:?}", self.server.public_http))),
@@ -181,9 +185,15 @@ impl Settings {
             ("acme.terms", optional(&self.acme.terms)),
             ("acme.website", optional(&self.acme.website)),
             ("acme.caa_identities", Some(texts(&self.acme.caa_identities))),
-            ("acme.reuse_authorizations", Some(self.acme.reuse_authorizations.to_string())),
+            (
+                "acme.reuse_authorizations",
+                Some(self.acme.reuse_authorizations.to_string()),
+            ),
             ("validation.http01_port", Some(validation.http01_port.to_string())),
-            ("validation.tls_alpn01_port", Some(validation.tls_alpn01_port.to_string())),
+            (
+                "validation.tls_alpn01_port",
+                Some(validation.tls_alpn01_port.to_string()),
+            ),
             ("validation.https_port", Some(validation.https_port.to_string())),
             ("validation.resolver", optional(&validation.resolver)),
             ("validation.allow_networks", Some(networks(&validation.allow_networks))),
@@ -198,8 +208,14 @@ impl Settings {
             ("crl.gather", Some(seconds(self.crl.gather))),
             ("ocsp.validity", Some(seconds(self.ocsp.validity))),
             ("limits.enabled", Some(self.limits.enabled.to_string())),
-            ("limits.new_accounts_per_hour", Some(self.limits.new_accounts_per_hour.to_string())),
-            ("limits.new_orders_per_hour", Some(self.limits.new_orders_per_hour.to_string())),
+            (
+                "limits.new_accounts_per_hour",
+                Some(self.limits.new_accounts_per_hour.to_string()),
+            ),
+            (
+                "limits.new_orders_per_hour",
+                Some(self.limits.new_orders_per_hour.to_string()),
+            ),
             ("limits.connections", Some(self.limits.connections.to_string())),
         ];
         let mut shown = String::new();
@@ -209,8 +225,14 @@ impl Settings {
             }
         }
         for profile in self.profiles.iter() {
-            shown.push_str(&format!("profiles.{}.description = {:?}\n", profile.name, profile.description));
-            shown.push_str(&format!("profiles.{}.validity = \"{}\"\n", profile.name, profile.validity.usual));
+            shown.push_str(&format!(
+                "profiles.{}.description = {:?}\n",
+                profile.name, profile.description
+            ));
+            shown.push_str(&format!(
+                "profiles.{}.validity = \"{}\"\n",
+                profile.name, profile.validity.usual
+            ));
         }
         shown
     }
@@ -235,15 +257,29 @@ fn base_url(key: &str, text: Option<String>, scheme: &str, default: String) -> R
     let url = text.unwrap_or(default);
     let wrong = || ConfigError::value(key, format!("{url:?} is no URL such as {scheme}://ca.example.org"));
     let uri: hyper::Uri = url.parse().map_err(|_| wrong())?;
-    let fits = uri.scheme_str() == Some(scheme) && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none();
-    if fits { Ok(url.trim_end_matches('/').to_owned()) } else { Err(wrong()) }
+    let fits =
+        uri.scheme_str() == Some(scheme) && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none();
+    if fits {
+        Ok(url.trim_end_matches('/').to_owned())
+    } else {
+        Err(wrong())
+    }
 }
 
 impl ServerSettings {
     fn check(raw: raw::RawServer) -> Result<Self, ConfigError> {
         let https = address("server.https", raw.https, "127.0.0.1:9443")?;
         let http = address("server.http", raw.http, "127.0.0.1:9080")?;
-        let health = raw.health.map(|text| address("server.health", Some(text), "")).transpose()?;
+        let health = raw
+            .health
+            .map(|text| address("server.health", Some(text), ""))
+            .transpose()?;
+        if https == http || health.is_some_and(|health| health == https || health == http) {
+            return Err(ConfigError::value(
+                "server.http",
+                "each listener needs an address of its own",
+            ));
+        }
         let names = match raw.names {
             None => default_names(https.ip()),
             Some(texts) if texts.is_empty() => {
@@ -257,16 +293,34 @@ impl ServerSettings {
         };
         let log = raw.log.unwrap_or_else(|| "info".to_owned());
         if tracing_subscriber::EnvFilter::try_new(&log).is_err() {
-            return Err(ConfigError::value("server.log", format!("{log:?} is no filter such as info or sigillo_ca=debug")));
+            return Err(ConfigError::value(
+                "server.log",
+                format!("{log:?} is no filter such as info or sigillo_ca=debug"),
+            ));
         }
         let log_json = match raw.log_format.as_deref() {
             None | Some("text") => false,
             Some("json") => true,
             Some(_) => return Err(ConfigError::value("server.log_format", "choose text or json")),
         };
+        // A client that leaves out a port which goes without saying must meet the same URL.
+        let base = |scheme: &str, port: u16, usual: u16| match port {
+            port if port == usual => format!("{scheme}://{host}"),
+            port => format!("{scheme}://{host}:{port}"),
+        };
         Ok(Self {
-            public_https: base_url("server.public_https", raw.public_https, "https", format!("https://{host}:{}", https.port()))?,
-            public_http: base_url("server.public_http", raw.public_http, "http", format!("http://{host}:{}", http.port()))?,
+            public_https: base_url(
+                "server.public_https",
+                raw.public_https,
+                "https",
+                base("https", https.port(), 443),
+            )?,
+            public_http: base_url(
+                "server.public_http",
+                raw.public_http,
+                "http",
+                base("http", http.port(), 80),
+            )?,
             https,
             http,
             health,
@@ -277,15 +331,26 @@ impl ServerSettings {
     }
 }
 
+impl ServerSettings {
+    /// Returns every address that is listened on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        [Some(self.https), Some(self.http), self.health]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
 fn own_name(text: &str) -> Result<Name, ConfigError> {
     let name = match text.parse::<IpAddr>() {
         Ok(address) => Ok(Name::Ip(address)),
         Err(_) => Name::from_dns_value(text),
     };
     match name {
-        Ok(Name::Wildcard(_)) | Err(_) => {
-            Err(ConfigError::value("server.names", format!("{text:?} is neither a host name nor an address")))
-        }
+        Ok(Name::Wildcard(_)) | Err(_) => Err(ConfigError::value(
+            "server.names",
+            format!("{text:?} is neither a host name nor an address"),
+        )),
         Ok(name) => Ok(name),
     }
 }
@@ -308,13 +373,21 @@ impl AcmeSettings {
     fn check(raw: raw::RawAcme) -> Result<Self, ConfigError> {
         let caa_identities = raw.caa_identities.unwrap_or_default();
         for identity in &caa_identities {
-            if Name::from_dns_value(identity).ok().and_then(|name| name.dns_name().map(|n| n.as_str() == identity)) != Some(true) {
-                return Err(ConfigError::value("acme.caa_identities", format!("{identity:?} is no lower-case domain name")));
+            if Name::from_dns_value(identity)
+                .ok()
+                .and_then(|name| name.dns_name().map(|n| n.as_str() == identity))
+                != Some(true)
+            {
+                return Err(ConfigError::value(
+                    "acme.caa_identities",
+                    format!("{identity:?} is no lower-case domain name"),
+                ));
             }
         }
         for (key, url) in [("acme.terms", &raw.terms), ("acme.website", &raw.website)] {
             let fits = |url: &String| {
-                url.parse::<hyper::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+                url.parse::<hyper::Uri>()
+                    .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
             };
             if url.as_ref().is_some_and(|url| !fits(url)) {
                 return Err(ConfigError::value(key, "has to be an http or https URL"));
@@ -356,11 +429,15 @@ fn validation(raw: raw::RawValidation, acme: &AcmeSettings) -> Result<Validation
         always_valid: raw.always_valid.unwrap_or(false),
         caa_identities: acme.caa_identities.clone(),
         caa: match raw.caa {
-            Some(text) => text.parse().map_err(|error| ConfigError::value("validation.caa", error))?,
+            Some(text) => text
+                .parse()
+                .map_err(|error| ConfigError::value("validation.caa", error))?,
             None => default.caa,
         },
         dnssec: match raw.dnssec {
-            Some(text) => text.parse().map_err(|error| ConfigError::value("validation.dnssec", error))?,
+            Some(text) => text
+                .parse()
+                .map_err(|error| ConfigError::value("validation.dnssec", error))?,
             None => default.dnssec,
         },
         attempt_timeout: default.attempt_timeout,
@@ -372,10 +449,14 @@ impl StoreSettings {
         let url = raw.url.as_deref().unwrap_or("sqlite:store/sigillo.db");
         match url.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self { path: dir.join(path) }),
-            Some(("postgres" | "postgresql", _)) => {
-                Err(ConfigError::value("store.url", "PostgreSQL is not supported yet: use sqlite:store/sigillo.db"))
-            }
-            _ => Err(ConfigError::value("store.url", format!("{url:?} is no store such as sqlite:store/sigillo.db"))),
+            Some(("postgres" | "postgresql", _)) => Err(ConfigError::value(
+                "store.url",
+                "PostgreSQL is not supported yet: use sqlite:store/sigillo.db",
+            )),
+            _ => Err(ConfigError::value(
+                "store.url",
+                format!("{url:?} is no store such as sqlite:store/sigillo.db"),
+            )),
         }
     }
 }
@@ -389,7 +470,10 @@ impl CrlSettings {
             gather: duration("crl.gather", raw.gather, "200ms")?,
         };
         if settings.interval >= settings.validity {
-            return Err(ConfigError::value("crl.interval", "has to be shorter than crl.validity, or relying parties see gaps"));
+            return Err(ConfigError::value(
+                "crl.interval",
+                "has to be shorter than crl.validity, or relying parties see gaps",
+            ));
         }
         Ok(settings)
     }
@@ -410,7 +494,11 @@ impl OcspSettings {
 impl LimitSettings {
     fn check(raw: raw::RawLimits) -> Result<Self, ConfigError> {
         let positive = |key: &str, value: u32| {
-            if value == 0 { Err(ConfigError::value(key, "has to be 1 at least")) } else { Ok(value) }
+            if value == 0 {
+                Err(ConfigError::value(key, "has to be 1 at least"))
+            } else {
+                Ok(value)
+            }
         };
         Ok(Self {
             enabled: raw.enabled.unwrap_or(true),
@@ -431,7 +519,10 @@ impl PruneSettings {
             Some(text) => Some(span("prune.certificates_kept", Some(text.to_owned()), "")?),
             None => Some(span("prune.certificates_kept", None, "1y")?),
         };
-        Ok(Self { orders_kept: span("prune.orders_kept", raw.orders_kept, "30d")?, certificates_kept })
+        Ok(Self {
+            orders_kept: span("prune.orders_kept", raw.orders_kept, "30d")?,
+            certificates_kept,
+        })
     }
 }
 
@@ -457,7 +548,7 @@ mod tests {
     #[test]
     fn own_names_are_in_the_urls() {
         let settings = check(&["server.names=[\"ca.example.org\"]", "server.https=0.0.0.0:443"]).unwrap();
-        assert_eq!(settings.server.public_https, "https://ca.example.org:443");
+        assert_eq!(settings.server.public_https, "https://ca.example.org");
         let settings = check(&["server.names=[\"::1\"]"]).unwrap();
         assert_eq!(settings.server.public_https, "https://[::1]:9443");
     }

@@ -15,7 +15,11 @@ impl CalendarSpan {
         let span: Span = text
             .parse()
             .map_err(|error| format!("{text:?} is no length of time such as 90d, 3y or 12h: {error}"))?;
-        if span.is_positive() { Ok(Self(span)) } else { Err(format!("{text:?} has to be longer than nothing")) }
+        if span.is_positive() {
+            Ok(Self(span))
+        } else {
+            Err(format!("{text:?} has to be longer than nothing"))
+        }
     }
 
     /// Returns the moment that is this much later; the end of time if that is beyond it.
@@ -36,7 +40,10 @@ impl CalendarSpan {
         let fixed = Span::new()
             .try_days(i64::from(self.0.get_years()) * 365 + i64::from(self.0.get_months()) * 30)
             .and_then(|days| days.checked_add((self.0.years(0).months(0), marker)));
-        let seconds = fixed.and_then(|span| span.total((Unit::Millisecond, marker))).unwrap_or(0.0) / 1000.0;
+        let seconds = fixed
+            .and_then(|span| span.total((Unit::Millisecond, marker)))
+            .unwrap_or(0.0)
+            / 1000.0;
         std::time::Duration::try_from_secs_f64(seconds).unwrap_or(std::time::Duration::ZERO)
     }
 }
@@ -56,13 +63,25 @@ mod tests {
         ] {
             assert_eq!(CalendarSpan::parse(span).unwrap().after(at(from)), at(to), "{span}");
         }
-        assert_eq!(CalendarSpan::parse("1d").unwrap().before(at("2026-03-01T00:00:00Z")), at("2026-02-28T00:00:00Z"));
+        assert_eq!(
+            CalendarSpan::parse("1d").unwrap().before(at("2026-03-01T00:00:00Z")),
+            at("2026-02-28T00:00:00Z")
+        );
     }
 
     #[test]
     fn gives_plain_durations() {
-        for (span, seconds) in [("250ms", 0.25), ("1h30m", 5400.0), ("2d", 172_800.0), ("1y", 31_536_000.0)] {
-            assert_eq!(CalendarSpan::parse(span).unwrap().as_duration().as_secs_f64(), seconds, "{span}");
+        for (span, seconds) in [
+            ("250ms", 0.25),
+            ("1h30m", 5400.0),
+            ("2d", 172_800.0),
+            ("1y", 31_536_000.0),
+        ] {
+            assert_eq!(
+                CalendarSpan::parse(span).unwrap().as_duration().as_secs_f64(),
+                seconds,
+                "{span}"
+            );
         }
     }
 

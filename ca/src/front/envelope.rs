@@ -105,7 +105,9 @@ impl AcmeFront {
     pub async fn open_by_account(&self, request: Request) -> Result<SignedByAccount, Trouble> {
         match self.open(request).await? {
             Signed::Account(signed) => Ok(signed),
-            Signed::Key(_) => Err(Problem::malformed("This request has to name its account by kid, not show a jwk.").into()),
+            Signed::Key(_) => {
+                Err(Problem::malformed("This request has to name its account by kid, not show a jwk.").into())
+            }
         }
     }
 
@@ -113,7 +115,9 @@ impl AcmeFront {
     pub async fn open_by_key(&self, request: Request) -> Result<SignedByKey, Trouble> {
         match self.open(request).await? {
             Signed::Key(signed) => Ok(signed),
-            Signed::Account(_) => Err(Problem::malformed("This request has to show its key as jwk, not name an account.").into()),
+            Signed::Account(_) => {
+                Err(Problem::malformed("This request has to show its key as jwk, not name an account.").into())
+            }
         }
     }
 
@@ -121,6 +125,10 @@ impl AcmeFront {
     pub async fn open(&self, request: Request) -> Result<Signed, Trouble> {
         require_media_type(&request)?;
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+        // No URL that was handed out has a query or an escape: such a path would be a second name for a resource.
+        if path.contains(['?', '%']) {
+            return Err(Problem::unauthorized("This is not a URL that this server hands out.").into());
+        }
         let body = read_body(request.into_body()).await?;
         let jws = UnverifiedJws::parse(&body)?;
         // Exact equality with the URL that was handed out (RFC 8555 section 6.4): built from the
@@ -139,7 +147,11 @@ impl AcmeFront {
                 let id = self.links().account_id(kid).ok_or_else(|| {
                     Problem::new(ErrorType::AccountDoesNotExist, "kid is not the URL of an account here.")
                 })?;
-                let (account, jwk) = self.registrar().signing_account(id).await.map_err(|r| self.trouble(r))?;
+                let (account, jwk) = self
+                    .registrar()
+                    .signing_account(id)
+                    .await
+                    .map_err(|r| self.trouble(r))?;
                 let jws = jws.verify(&jwk)?;
                 Ok(Signed::Account(SignedByAccount { account, jwk, jws }))
             }
@@ -151,15 +163,25 @@ impl AcmeFront {
         match nonce {
             None => Err(refused("The protected header has no nonce.")),
             Some(nonce) if self.nonces().redeem(nonce) => Ok(()),
-            Some(_) => Err(refused("The nonce is unknown, used or too old: retry with the one in this answer.")),
+            Some(_) => Err(refused(
+                "The nonce is unknown, used or too old: retry with the one in this answer.",
+            )),
         }
     }
 }
 
 fn require_media_type(request: &Request) -> Result<(), Trouble> {
-    let value = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let value = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/jose+json") { Ok(()) } else { Err(Trouble::media_type()) }
+    if essence.eq_ignore_ascii_case("application/jose+json") {
+        Ok(())
+    } else {
+        Err(Trouble::media_type())
+    }
 }
 
 async fn read_body(body: Body) -> Result<Vec<u8>, Trouble> {
@@ -167,9 +189,13 @@ async fn read_body(body: Body) -> Result<Vec<u8>, Trouble> {
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Problem::malformed(format!("The body has more than {BODY_MAX} octets.")).with_status(413).into())
+            Err(Problem::malformed(format!("The body has more than {BODY_MAX} octets."))
+                .with_status(413)
+                .into())
         }
         Ok(Err(_)) => Err(Problem::malformed("The body could not be read to its end.").into()),
-        Err(_) => Err(Problem::malformed("The body did not arrive in time.").with_status(408).into()),
+        Err(_) => Err(Problem::malformed("The body did not arrive in time.")
+            .with_status(408)
+            .into()),
     }
 }

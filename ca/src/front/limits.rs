@@ -39,7 +39,10 @@ impl RateLimits {
             new_accounts: RateLimiter::dashmap(per_hour(settings.new_accounts_per_hour)),
             new_orders: RateLimiter::dashmap(per_hour(settings.new_orders_per_hour)),
         });
-        Self { rates, clock: DefaultClock::default() }
+        Self {
+            rates,
+            clock: DefaultClock::default(),
+        }
     }
 
     /// Counts a new account from an address.
@@ -92,7 +95,12 @@ mod tests {
     use super::*;
 
     fn limits(enabled: bool) -> RateLimits {
-        RateLimits::new(&LimitSettings { enabled, new_accounts_per_hour: 2, new_orders_per_hour: 1, connections: 1 })
+        RateLimits::new(&LimitSettings {
+            enabled,
+            new_accounts_per_hour: 2,
+            new_orders_per_hour: 1,
+            connections: 1,
+        })
     }
 
     #[test]

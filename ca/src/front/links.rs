@@ -30,7 +30,9 @@ pub struct Links {
 impl Links {
     /// Takes the base, for example `https://ca.example:9443`, without a final slash.
     pub fn new(base: impl Into<String>) -> Self {
-        Self { base: base.into().trim_end_matches('/').to_owned() }
+        Self {
+            base: base.into().trim_end_matches('/').to_owned(),
+        }
     }
 
     /// Returns the link to a path that begins with a slash.
@@ -45,7 +47,11 @@ impl Links {
 
     /// Reads an account's URL back.
     pub fn account_id(&self, url: &str) -> Option<AccountId> {
-        url.strip_prefix(&self.base)?.strip_prefix(path::ACCOUNT)?.strip_prefix('/')?.parse().ok()
+        url.strip_prefix(&self.base)?
+            .strip_prefix(path::ACCOUNT)?
+            .strip_prefix('/')?
+            .parse()
+            .ok()
     }
 
     /// Returns the URL of an account's list of orders.

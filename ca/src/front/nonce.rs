@@ -8,9 +8,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use aws_lc_rs::cipher::{
-    AES_256, AES_256_KEY_LEN, DecryptingKey, DecryptionContext, EncryptingKey, UnboundCipherKey,
-};
+use aws_lc_rs::cipher::{AES_256, AES_256_KEY_LEN, DecryptingKey, DecryptionContext, EncryptingKey, UnboundCipherKey};
 use sigillo_protocol::base64url;
 
 /// Octets of a nonce: one AES block, 22 characters as text.
@@ -39,9 +37,8 @@ impl Nonces {
     pub fn new() -> Self {
         let mut key = zeroize::Zeroizing::new([0; AES_256_KEY_LEN]);
         getrandom::fill(key.as_mut()).expect("invariant: the system's random generator works");
-        let cipher_key = || {
-            UnboundCipherKey::new(&AES_256, key.as_ref()).expect("invariant: the key has the cipher's length")
-        };
+        let cipher_key =
+            || UnboundCipherKey::new(&AES_256, key.as_ref()).expect("invariant: the key has the cipher's length");
         Self {
             // A single block under a fresh key is a random permutation: no mode, no vector needed.
             seal: EncryptingKey::ecb(cipher_key()).expect("invariant: AES-256 has a block mode"),
@@ -66,7 +63,9 @@ impl Nonces {
         };
         let mut block = [0; BLOCK];
         block[..8].copy_from_slice(&counter.to_be_bytes());
-        self.seal.encrypt(&mut block).expect("invariant: one whole block is enciphered");
+        self.seal
+            .encrypt(&mut block)
+            .expect("invariant: one whole block is enciphered");
         base64url::encode(block)
     }
 

@@ -26,7 +26,9 @@ pub struct Trouble {
 impl Trouble {
     /// Says no to a media type (RFC 8555 section 6.2: 415).
     pub fn media_type() -> Self {
-        Problem::malformed("The body has to be application/jose+json.").with_status(415).into()
+        Problem::malformed("The body has to be application/jose+json.")
+            .with_status(415)
+            .into()
     }
 
     /// Says that a limit was reached (RFC 8555 section 6.6).
@@ -47,16 +49,28 @@ impl Trouble {
                     "The terms of service have changed: agree to them at the instance URL.",
                 );
                 problem.instance = agree_url;
-                let links = terms.map(|url| format!("<{url}>;rel=\"terms-of-service\"")).into_iter().collect();
-                Self { links, ..problem.into() }
+                let links = terms
+                    .map(|url| format!("<{url}>;rel=\"terms-of-service\""))
+                    .into_iter()
+                    .collect();
+                Self {
+                    links,
+                    ..problem.into()
+                }
             }
             Refusal::KeyInUse(holder) => Self {
                 location: Some(links.account(holder)),
-                ..Problem::malformed("Another account has this key.").with_status(409).into()
+                ..Problem::malformed("Another account has this key.")
+                    .with_status(409)
+                    .into()
             },
             Refusal::Internal(message) => {
                 tracing::error!(%message, "a request failed inside");
-                Problem::new(ErrorType::ServerInternal, "The server failed; its operator finds the cause in the log.").into()
+                Problem::new(
+                    ErrorType::ServerInternal,
+                    "The server failed; its operator finds the cause in the log.",
+                )
+                .into()
             }
         }
     }
@@ -64,7 +78,12 @@ impl Trouble {
 
 impl From<Problem> for Trouble {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), location: None, links: Vec::new(), retry_after_seconds: None }
+        Self {
+            problem: Box::new(problem),
+            location: None,
+            links: Vec::new(),
+            retry_after_seconds: None,
+        }
     }
 }
 
@@ -99,13 +118,17 @@ impl IntoResponse for Trouble {
 
 /// Writes a problem document with its own status.
 pub fn problem_response(problem: &Problem) -> axum::response::Response {
-    let status = problem.status.and_then(|s| StatusCode::from_u16(s).ok()).unwrap_or(StatusCode::BAD_REQUEST);
+    let status = problem
+        .status
+        .and_then(|s| StatusCode::from_u16(s).ok())
+        .unwrap_or(StatusCode::BAD_REQUEST);
     // The type holds only strings, numbers and lists of such, which always serialise.
     let body = serde_json::to_vec(problem).expect("invariant: a problem document serialises");
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     response
 }

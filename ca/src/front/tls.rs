@@ -27,7 +27,9 @@ impl Identity {
     /// # Errors
     /// When the key does not belong to the certificate or cannot sign.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self { current: RwLock::new(certified(chain, key)?) }))
+        Ok(Arc::new(Self {
+            current: RwLock::new(certified(chain, key)?),
+        }))
     }
 
     /// Takes another one; connections that are being set up may still get the old one.
@@ -42,7 +44,11 @@ impl Identity {
 }
 
 fn certified(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<CertifiedKey>, TlsError> {
-    Ok(Arc::new(CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?))
+    Ok(Arc::new(CertifiedKey::from_der(
+        chain,
+        key,
+        &aws_lc_rs::default_provider(),
+    )?))
 }
 
 impl ResolvesServerCert for Identity {

@@ -189,6 +189,8 @@ pub fn root_crl(
         this_update: encode::rcgen_time!(this_update),
         next_update: encode::rcgen_time!(next_update),
         crl_number: SerialNumber::from(number),
+        // None: a path is checked from the root down, and the root's own certificate names no distribution point
+        // that one here could be equal to (OpenSSL calls that a different scope).
         issuing_distribution_point: None,
         revoked_certs: Vec::new(),
         key_identifier_method: KeyIdMethod::PreSpecified(root.key_identifier.clone()),

@@ -71,8 +71,14 @@ pub enum FolderError {
 /// # Errors
 /// When the file cannot be read, or holds anything but certificates.
 pub fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, FolderError> {
-    let content = |message: String| FolderError::Content { path: path.to_owned(), message };
-    let text = fs::read(path).map_err(|source| FolderError::File { path: path.to_owned(), source })?;
+    let content = |message: String| FolderError::Content {
+        path: path.to_owned(),
+        message,
+    };
+    let text = fs::read(path).map_err(|source| FolderError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     let blocks = pem::parse_many(&text).map_err(|error| content(error.to_string()))?;
     if let Some(other) = blocks.iter().find(|block| block.tag() != "CERTIFICATE") {
         return Err(content(format!("it holds a {}", other.tag())));

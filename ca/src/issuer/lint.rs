@@ -7,6 +7,11 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use sigillo_protocol::{acme::identifier::Name, x509::der};
+use x509_cert::{
+    TbsCertificate as StrictTbs,
+    der::{Decode, Encode},
+    ext::pkix,
+};
 use x509_parser::{
     certificate::TbsCertificate,
     extensions::{DistributionPointName, GeneralName, ParsedExtension, X509Extension},
@@ -38,6 +43,9 @@ macro_rules! ensure {
 /// Checks to-be-signed bytes.
 pub(super) fn check(tbs: &[u8], issuer: &Issuer, profile: &Profile, contents: &Contents) -> Result<(), LintError> {
     der::check(tbs).map_err(|error| LintError(error.to_string()))?;
+    // The parser below is lenient about some tags; this one reads exactly what it would write.
+    let exact = StrictTbs::from_der(tbs).and_then(|strict| strict.to_der());
+    ensure!(exact.as_deref() == Ok(tbs), "it is not written as DER writes it");
     let Ok(([], parsed)) = TbsCertificate::from_der(tbs) else {
         return Err(LintError("it cannot be read back".to_owned()));
     };
@@ -186,7 +194,10 @@ fn check_extension(
     contents: &Contents,
 ) -> Result<(), LintError> {
     let oid = extension.oid.to_id_string();
-    der::check(extension.value).map_err(|error| LintError(format!("extension {oid}: {error}")))?;
+    ensure!(
+        is_exact(&oid, extension.value),
+        "extension {oid} is not written as DER writes it"
+    );
     let right = match (oid.as_str(), extension.parsed_extension()) {
         (AUTHORITY_KEY_IDENTIFIER, ParsedExtension::AuthorityKeyIdentifier(aki)) => {
             aki.key_identifier
@@ -253,6 +264,30 @@ fn check_extension(
     };
     ensure!(right, "extension {oid} differs from what was decided");
     Ok(())
+}
+
+/// Tells whether a value is exactly what a strict writer of its type makes of it: tags, named bit
+/// lists without trailing zeros, defaults left out.
+fn is_exact(oid: &str, value: &[u8]) -> bool {
+    match oid {
+        AUTHORITY_KEY_IDENTIFIER => rewrites::<pkix::AuthorityKeyIdentifier>(value),
+        SUBJECT_KEY_IDENTIFIER => rewrites::<pkix::SubjectKeyIdentifier>(value),
+        KEY_USAGE => rewrites::<pkix::KeyUsage>(value),
+        BASIC_CONSTRAINTS => rewrites::<pkix::BasicConstraints>(value),
+        EXTENDED_KEY_USAGE => rewrites::<pkix::ExtendedKeyUsage>(value),
+        SUBJECT_ALT_NAME => rewrites::<pkix::SubjectAltName>(value),
+        CRL_DISTRIBUTION_POINTS => rewrites::<pkix::CrlDistributionPoints>(value),
+        AUTHORITY_INFO_ACCESS => rewrites::<pkix::AuthorityInfoAccessSyntax>(value),
+        CERTIFICATE_POLICIES => rewrites::<pkix::CertificatePolicies>(value),
+        // The others have one value only, which is compared as a whole.
+        _ => der::check(value).is_ok(),
+    }
+}
+
+fn rewrites<'a, T: Decode<'a> + Encode>(value: &'a [u8]) -> bool {
+    T::from_der(value)
+        .and_then(|read| read.to_der())
+        .is_ok_and(|written| written == value)
 }
 
 /// The bits of KeyUsage as the parser numbers them: bit 0 is the lowest.

@@ -27,4 +27,4 @@ pub use encode::key_identifier;
 pub use issue::{Linted, Recorded, SignFailure, Signed};
 pub use lint::LintError;
 pub use prepare::{IssueRequest, PrepareError, Prepared, prepare};
-pub use resume::{ResumeError, Resumed, resume};
+pub use resume::{ResumeError, Resumed, resume, resume_before};

@@ -59,7 +59,7 @@ pub enum PrepareError {
     #[error("the key is refused: {0}")]
     Key(#[from] KeyError),
     /// Names that are not issued under the profile or the issuing CA.
-    #[error("{} of the names are not issued here", .0.len())]
+    #[error("not issued here: {}", refused_names(.0))]
     Names(Vec<Subproblem>),
     /// No names where the profile wants some, or more than it takes, or one twice.
     #[error("a certificate of this profile holds between 1 and {0} names, each once")]
@@ -85,6 +85,14 @@ pub enum PrepareError {
     /// A mistake of ours.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+}
+
+fn refused_names(refused: &[Subproblem]) -> String {
+    let named = refused.iter().map(|sub| match &sub.identifier {
+        Some(identifier) => format!("{} ({})", identifier.value, sub.detail),
+        None => sub.detail.clone(),
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 impl PrepareError {

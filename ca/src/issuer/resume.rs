@@ -1,7 +1,13 @@
 //! What a crash left between recording and signing: finished or voided at the start.
 
-use jiff::Timestamp;
-use sigillo_protocol::acme::problem::{ErrorType, Problem};
+use jiff::{SignedDuration, Timestamp};
+use sigillo_protocol::{
+    acme::{
+        account::AccountStatus,
+        problem::{ErrorType, Problem},
+    },
+    state::authorization::AuthorizationLife,
+};
 use x509_parser::{certificate::TbsCertificate, prelude::FromDer};
 
 use super::{
@@ -10,12 +16,15 @@ use super::{
     issue::{Recorded, SignFailure},
 };
 use crate::{
-    model::{Action, Actor, AuditEvent, Certificate, CertificateState, Order, Progress, Serial},
-    store::{Batch, Change, CommitError, ReadError, Store},
+    model::{Action, Actor, AuditEvent, Authorization, Certificate, CertificateState, Order, Progress, Serial},
+    store::{Batch, Change, CommitError, OrderView, ReadError, Store},
 };
 
 /// How many intentions are read at once. There are rarely more than requests were in flight.
 const PAGE: usize = 100;
+
+/// How old an intention may be: what it rests on, CAA records among it, was looked at when it was recorded.
+const INTENT_AGE_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// What was done about the intentions that were found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +67,19 @@ enum Decision {
 /// # Errors
 /// When store or key fail; what was done until then stands, and another call goes on.
 pub async fn resume(store: &dyn Store, issuers: &[Issuer], now: Timestamp) -> Result<Resumed, ResumeError> {
+    resume_before(store, issuers, now, Timestamp::MAX).await
+}
+
+/// As [`resume`], for what was intended before a moment: while the daemon runs, only what is old enough has failed.
+///
+/// # Errors
+/// As for [`resume`].
+pub async fn resume_before(
+    store: &dyn Store,
+    issuers: &[Issuer],
+    now: Timestamp,
+    before: Timestamp,
+) -> Result<Resumed, ResumeError> {
     let mut resumed = Resumed::default();
     loop {
         let intended = store.certificates_intended(resumed.left.len() + PAGE).await?;
@@ -69,6 +91,10 @@ pub async fn resume(store: &dyn Store, issuers: &[Issuer], now: Timestamp) -> Re
             return Ok(resumed);
         }
         for certificate in open {
+            if certificate.created >= before {
+                resumed.left.push(certificate.serial);
+                continue;
+            }
             resume_one(store, issuers, certificate, now, &mut resumed).await?;
         }
     }
@@ -82,12 +108,19 @@ async fn resume_one(
     resumed: &mut Resumed,
 ) -> Result<(), ResumeError> {
     let serial = certificate.serial;
-    let order = match certificate.order {
-        Some(id) => store.order(id).await?.map(|view| view.order),
+    let view = match certificate.order {
+        Some(id) => store.order(id).await?,
         None => None,
     };
     let issuer = issuers.iter().find(|issuer| *issuer.id() == certificate.issuer);
-    let decision = decide(&certificate, issuer, order.as_ref(), now);
+    let order = view.as_ref().map(|view| &view.order);
+    let mut decision = decide(&certificate, issuer, order, now);
+    if let (Decision::Finish, Some(view)) = (&decision, &view)
+        && let Some(why) = why_not_any_more(store, &certificate, view, now).await?
+    {
+        decision = Decision::Void(why);
+    }
+    let order = view.map(|view| view.order);
     let batch = match (decision, issuer) {
         (Decision::Finish, Some(issuer)) => finish(certificate, order, issuer, now)?,
         (Decision::Void(why), _) => void(certificate, order, why, now),
@@ -104,6 +137,35 @@ async fn resume_one(
         (Err(error), _) => return Err(error.into()),
     }
     Ok(())
+}
+
+/// Tells why what was decided then may not be signed now.
+async fn why_not_any_more(
+    store: &dyn Store,
+    certificate: &Certificate,
+    view: &OrderView,
+    now: Timestamp,
+) -> Result<Option<&'static str>, ReadError> {
+    if now.duration_since(certificate.created) > INTENT_AGE_MAX {
+        return Ok(Some("it was intended too long ago"));
+    }
+    let stands = |a: &Authorization| {
+        matches!(
+            AuthorizationLife::read(a.status, a.expires, now),
+            AuthorizationLife::Valid(_)
+        )
+    };
+    if !view.authorizations.iter().all(stands) {
+        return Ok(Some("an authorization that it rests on is not valid any more"));
+    }
+    let account = store.account(view.order.account).await?;
+    if !account.is_some_and(|account| account.status == AccountStatus::Valid) {
+        return Ok(Some("its account is closed"));
+    }
+    if store.blocked_key(certificate.spki_sha256).await?.is_some() {
+        return Ok(Some("its key is blocked"));
+    }
+    Ok(None)
 }
 
 /// Decides without acting.

@@ -47,7 +47,6 @@ pub(super) fn lasting(span: &str, first: Timestamp) -> Validity {
 
 pub(super) struct Authorities {
     pub(super) root: IssuerCertificate,
-    pub(super) root_key: SharedSigner,
     pub(super) issuer: Issuer,
 }
 
@@ -75,7 +74,7 @@ pub(super) fn authorities(kind: KeyKind, constraints: &[&str]) -> Authorities {
     .unwrap();
     let above = [root.der.clone()];
     let issuer = Issuer::new(certificate, &above, issuing_key, urls("issuing-1")).unwrap();
-    Authorities { root, root_key, issuer }
+    Authorities { root, issuer }
 }
 
 pub(super) fn profile() -> Profile {

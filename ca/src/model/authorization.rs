@@ -38,7 +38,11 @@ impl Authorization {
         if self.status != AuthorizationStatus::Pending {
             return None;
         }
-        self.challenges.iter().filter(|c| c.status == ChallengeStatus::Processing).filter_map(|c| c.next_try).min()
+        self.challenges
+            .iter()
+            .filter(|c| c.status == ChallengeStatus::Processing)
+            .filter_map(|c| c.next_try)
+            .min()
     }
 
     /// Returns the challenge that made it valid.

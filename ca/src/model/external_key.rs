@@ -27,6 +27,9 @@ pub struct ExternalKey {
 impl std::fmt::Debug for ExternalKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The key must never reach a log.
-        f.debug_struct("ExternalKey").field("kid", &self.kid).field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("ExternalKey")
+            .field("kid", &self.kid)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }

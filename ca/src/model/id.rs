@@ -185,7 +185,9 @@ impl Serialize for Serial {
 
 impl<'de> Deserialize<'de> for Serial {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -210,8 +212,14 @@ impl FromStr for IssuerId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let fits = !text.is_empty()
             && text.len() <= Self::LENGTH_MAX
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidId) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidId)
+        }
     }
 }
 
@@ -258,7 +266,10 @@ mod tests {
         let cases: [(&str, &[u8]); 4] = [
             ("1", &[1]),
             ("80", &[0, 0x80]),
-            ("ff000000000000000000000000000000", &[0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (
+                "ff000000000000000000000000000000",
+                &[0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            ),
             ("01:02", &[1, 2]),
         ];
         for (text, content) in cases {

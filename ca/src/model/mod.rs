@@ -14,9 +14,7 @@ mod order;
 pub use account::{Account, Binding};
 pub use audit::{Action, Actor, AuditEvent, AuditRecord};
 pub use authorization::{Authorization, Challenge};
-pub use certificate::{
-    BlockedKey, Certificate, CertificateState, CrlRecord, Revocation, StatusRecord,
-};
+pub use certificate::{BlockedKey, Certificate, CertificateState, CrlRecord, Revocation, StatusRecord};
 pub use external_key::ExternalKey;
-pub use id::{AccountId, AuthorizationId, IssuerId, InvalidId, OrderId, Serial, Version};
+pub use id::{AccountId, AuthorizationId, InvalidId, IssuerId, OrderId, Serial, Version};
 pub use order::{Order, Progress};

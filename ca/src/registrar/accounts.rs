@@ -39,7 +39,10 @@ impl Registrar {
     async fn new_account_round(&self, jwk: &Jwk, request: &NewAccount, url: &str) -> Result<FoundAccount, Round> {
         if let Some(account) = self.store.account_by_thumbprint(jwk.thumbprint()).await? {
             require_valid(&account)?;
-            return Ok(FoundAccount { account, created: false });
+            return Ok(FoundAccount {
+                account,
+                created: false,
+            });
         }
         if request.only_return_existing == Some(true) {
             return Err(Problem::new(ErrorType::AccountDoesNotExist, "No account has this key.").into());
@@ -84,10 +87,17 @@ impl Registrar {
         let mut batch = Batch::new(by_account(now, account.id, Action::AccountCreated, account.id, detail))
             .with(Change::Account(account.clone()));
         if let Some(key) = key {
-            batch.push(Change::ExternalKey(ExternalKey { account: Some(account.id), ..key }));
+            batch.push(Change::ExternalKey(ExternalKey {
+                account: Some(account.id),
+                ..key
+            }));
         }
         self.store.commit(batch).await?;
-        let account = Account { version: account.version.next(), ..account };
+        tracing::info!(account = %account.id, "account made");
+        let account = Account {
+            version: account.version.next(),
+            ..account
+        };
         Ok(FoundAccount { account, created: true })
     }
 
@@ -115,7 +125,13 @@ impl Registrar {
             return Err(unusable().into());
         }
         binding.verify(&key.hmac, url, jwk)?;
-        Ok(Some((Binding { kid: key.kid.clone(), jws: jws.get().to_owned() }, key)))
+        Ok(Some((
+            Binding {
+                kid: key.kid.clone(),
+                jws: jws.get().to_owned(),
+            },
+            key,
+        )))
     }
 
     async fn refuse_blocked_key(&self, jwk: &Jwk) -> Result<(), Round> {
@@ -172,7 +188,9 @@ impl Registrar {
                 _ => Action::AccountDeactivated,
             };
             let event = by_account(self.clock.now(), id, action, id, json!({}));
-            self.store.commit(Batch::new(event).with(Change::Account(changed.clone()))).await?;
+            self.store
+                .commit(Batch::new(event).with(Change::Account(changed.clone())))
+                .await?;
             changed.version = changed.version.next();
             Ok(changed)
         })
@@ -193,10 +211,18 @@ impl Registrar {
                 return Err(Refusal::KeyInUse(holder.id).into());
             }
             self.refuse_blocked_key(new).await?;
-            let mut changed = Account { jwk: new.to_json(), thumbprint: new.thumbprint(), ..account };
+            let mut changed = Account {
+                jwk: new.to_json(),
+                thumbprint: new.thumbprint(),
+                ..account
+            };
             let detail = json!({ "from": old.thumbprint().to_string(), "to": new.thumbprint().to_string() });
             let event = by_account(self.clock.now(), id, Action::AccountKeyChanged, id, detail);
-            match self.store.commit(Batch::new(event).with(Change::Account(changed.clone()))).await {
+            match self
+                .store
+                .commit(Batch::new(event).with(Change::Account(changed.clone())))
+                .await
+            {
                 Err(CommitError::Duplicate(Unique::AccountKey)) => return Err(Round::Again),
                 other => other?,
             }
@@ -216,10 +242,16 @@ impl Registrar {
             if account.terms_agreed == self.settings.terms {
                 return Ok(());
             }
-            let changed = Account { terms_agreed: self.settings.terms.clone(), ..account };
+            let changed = Account {
+                terms_agreed: self.settings.terms.clone(),
+                ..account
+            };
             let detail = json!({ "terms": changed.terms_agreed });
             let event = by_account(self.clock.now(), id, Action::AccountUpdated, id, detail);
-            Ok(self.store.commit(Batch::new(event).with(Change::Account(changed))).await?)
+            Ok(self
+                .store
+                .commit(Batch::new(event).with(Change::Account(changed)))
+                .await?)
         })
         .await
     }

@@ -56,15 +56,22 @@ impl Registrar {
     ///
     /// # Errors
     /// 403 with the reason for a name that the CA does not want; `malformed` for a wildcard.
-    pub async fn new_authorization(&self, account: AccountId, identifier: &Identifier) -> Result<Authorization, Refusal> {
+    pub async fn new_authorization(
+        &self,
+        account: AccountId,
+        identifier: &Identifier,
+    ) -> Result<Authorization, Refusal> {
         let name = identifier.check().map_err(|sub| {
             let status = if sub.kind == ErrorType::Malformed { 400 } else { 403 };
             Problem::new(sub.kind, sub.detail).with_status(status)
         })?;
         if name.is_wildcard() {
-            return Err(Problem::malformed("A wildcard cannot be authorized before an order (RFC 8555 section 7.4.1).").into());
+            return Err(Problem::malformed(
+                "A wildcard cannot be authorized before an order (RFC 8555 section 7.4.1).",
+            )
+            .into());
         }
-        self.permit(&name, self.profiles.default_profile())
+        self.permit_under_any(&name)
             .map_err(|sub| Problem::new(sub.kind, sub.detail).with_status(403))?;
         settle(|| async {
             let now = self.clock.now();
@@ -74,8 +81,13 @@ impl Registrar {
             let made = self.pending_authorization(account, &name, now);
             let detail = json!({ "name": name.to_string() });
             let event = by_account(now, account, Action::AuthorizationCreated, made.id, detail);
-            self.store.commit(Batch::new(event).with(Change::Authorization(made.clone()))).await?;
-            Ok(Authorization { version: made.version.next(), ..made })
+            self.store
+                .commit(Batch::new(event).with(Change::Authorization(made.clone())))
+                .await?;
+            Ok(Authorization {
+                version: made.version.next(),
+                ..made
+            })
         })
         .await
     }
@@ -115,11 +127,19 @@ impl Registrar {
                     return Err(Problem::malformed("The authorization is over already.").into());
                 }
             };
-            let changed = Authorization { status: over.status(), ..authorization };
+            let changed = Authorization {
+                status: over.status(),
+                ..authorization
+            };
             let detail = json!({ "name": changed.name.to_string() });
             let event = by_account(now, account, Action::AuthorizationDeactivated, id, detail);
-            self.store.commit(Batch::new(event).with(Change::Authorization(changed.clone()))).await?;
-            Ok(Authorization { version: changed.version.next(), ..changed })
+            self.store
+                .commit(Batch::new(event).with(Change::Authorization(changed.clone())))
+                .await?;
+            Ok(Authorization {
+                version: changed.version.next(),
+                ..changed
+            })
         })
         .await
     }
@@ -131,37 +151,55 @@ impl Registrar {
     ///
     /// # Errors
     /// 404 if there is no such challenge for this account.
-    pub async fn respond(&self, account: &Account, id: AuthorizationId, position: usize) -> Result<Authorization, Refusal> {
+    pub async fn respond(
+        &self,
+        account: &Account,
+        id: AuthorizationId,
+        position: usize,
+    ) -> Result<Authorization, Refusal> {
         settle(|| self.respond_round(account, id, position)).await
     }
 
-    async fn respond_round(&self, account: &Account, id: AuthorizationId, position: usize) -> Result<Authorization, Round> {
+    async fn respond_round(
+        &self,
+        account: &Account,
+        id: AuthorizationId,
+        position: usize,
+    ) -> Result<Authorization, Round> {
         let mut authorization = self.authorization(account.id, id).await?;
         let now = self.clock.now();
         let pending = matches!(
             AuthorizationLife::read(authorization.status, authorization.expires, now),
             AuthorizationLife::Pending(_)
         );
-        let challenge = authorization.challenges.get_mut(position).ok_or_else(Refusal::not_found)?;
+        let challenge = authorization
+            .challenges
+            .get_mut(position)
+            .ok_or_else(Refusal::not_found)?;
         let first = match challenge.status {
             ChallengeStatus::Pending => true,
             // The tries are counted, so hurrying them on gives nobody more of them.
             ChallengeStatus::Processing => false,
             ChallengeStatus::Valid | ChallengeStatus::Invalid => return Ok(authorization),
         };
-        if !pending || (!first && challenge.next_try.is_some_and(|next| next <= now)) {
+        if !pending {
+            return Err(Problem::malformed("The authorization is over: place a new order.").into());
+        }
+        if !first && challenge.next_try.is_some_and(|next| next <= now) {
             return Ok(authorization);
         }
         challenge.status = ChallengeStatus::Processing;
         challenge.next_try = Some(now);
         if first {
             // The key at the time of the response counts (RFC 8555 section 8.3), also after a key change.
-            challenge.key_authorization =
-                Some(key_authorization(&challenge.token, &account.thumbprint.to_string()));
+            challenge.key_authorization = Some(key_authorization(&challenge.token, &account.thumbprint.to_string()));
         }
-        let detail = json!({ "name": authorization.name.to_string(), "challenge": authorization.challenges[position].kind });
+        let detail =
+            json!({ "name": authorization.name.to_string(), "challenge": authorization.challenges[position].kind });
         let event = by_account(now, account.id, Action::ChallengeAnswered, id, detail);
-        self.store.commit(Batch::new(event).with(Change::Authorization(authorization.clone()))).await?;
+        self.store
+            .commit(Batch::new(event).with(Change::Authorization(authorization.clone())))
+            .await?;
         authorization.version = authorization.version.next();
         Ok(authorization)
     }

@@ -43,13 +43,17 @@ fn check_one(contact: &str) -> Result<(), Problem> {
         return Err(invalid("The e-mail address has no @."));
     };
     let local_fits = (1..=64).contains(&local.len())
-        && local.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'<' | b'>' | b'"' | b'\\' | b'(' | b')'));
+        && local
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'<' | b'>' | b'"' | b'\\' | b'(' | b')'));
     if !local_fits {
         return Err(invalid("The part of the e-mail address before the @ is not valid."));
     }
     match domain.parse::<DnsName>() {
         Ok(_) => Ok(()),
-        Err(_) => Err(invalid("The part of the e-mail address after the @ is not a domain name.")),
+        Err(_) => Err(invalid(
+            "The part of the e-mail address after the @ is not a domain name.",
+        )),
     }
 }
 

@@ -4,30 +4,35 @@
 //! with its serial is recorded together with the order's state, and only then is the key used. A
 //! crash in between leaves an intent that `issuer::resume` finishes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::json;
 use sigillo_protocol::{
     acme::{
         identifier::Name,
+        order::OrderStatus,
         problem::{ErrorType, Problem, Subproblem},
     },
     jose::Jwk,
     state::order::OrderLife,
     x509::csr::{CheckedCsr, ParsedCsr},
 };
+use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{
-    Refusal, Registrar, StandingOrder, by_account,
-    orders::life,
-};
+use super::{Refusal, Registrar, Round, StandingOrder, by_account, orders::life, settle};
 use crate::{
     issuer::{IssueRequest, Recorded, prepare},
-    model::{Account, AccountId, Action, Actor, Certificate, Order, OrderId, Progress, Serial},
+    model::{AccountId, Action, Actor, Certificate, Order, OrderId, Progress, Serial},
     policy::Profile,
-    store::{Batch, Change, CommitError, OrderView},
+    store::{Batch, Change, OrderView, Premise},
 };
+
+/// How many names' CAA records are asked for at once.
+const CAA_CONCURRENCY_MAX: usize = 16;
+
+/// How long all of an order's CAA records may take together: clients wait about as long for an answer.
+const CAA_TIMEOUT: Duration = Duration::from_secs(25);
 
 impl Registrar {
     /// Finalizes an order (RFC 8555 section 7.4). `account_url` is what CAA records call the account (RFC 8657).
@@ -36,28 +41,47 @@ impl Registrar {
     /// `orderNotReady` (403), `badCSR`, `badPublicKey`, `caa`, `invalidProfile`; the order stays ready after all
     /// of them, so that a better request can follow.
     pub async fn finalize(
-        &self,
-        account: &Account,
+        self: &Arc<Self>,
+        account: AccountId,
         id: OrderId,
         csr: &[u8],
         account_url: &str,
     ) -> Result<StandingOrder, Refusal> {
-        let view = self.store.order(id).await?.filter(|view| view.order.account == account.id);
-        let view = view.ok_or_else(Refusal::not_found)?;
-        let now = self.clock.now();
-        let OrderLife::Ready(ready) = life(&view.order, &view.authorizations, now) else {
-            return Err(not_ready(&StandingOrder::read(view, now)));
-        };
-        let profile = self.profiles.get(&view.order.profile).ok_or_else(|| {
-            Refusal::new(ErrorType::InvalidProfile, "The order's profile is not offered any more: place a new order.")
-        })?;
+        let view = self.ready_order(account, id).await?;
+        let profile = self.profile_of(&view.order)?;
         let csr = ParsedCsr::from_der(csr)
             .and_then(|parsed| parsed.check(&profile.keys))
             .map_err(|error| error.problem())?;
         require_names(&csr, &view.order.names)?;
-        self.require_own_key(&csr).await?;
+        // CAA takes its time, so it is asked first; everything that can change meanwhile is looked at after it.
         self.require_caa(&view, account_url).await?;
+        // From here on a client that goes away stops nothing: half an issuance is no state to leave behind.
+        let registrar = self.clone();
+        let issued = tokio::spawn(async move { settle(|| registrar.issue_round(account, id, &csr)).await })
+            .await
+            .unwrap_or_else(|error| Err(Refusal::Internal(format!("issuing broke off: {error}"))));
+        let standing = self.order(account, id).await?;
+        match issued {
+            Ok(()) => Ok(standing),
+            // What is recorded goes on by itself: the client is told to wait, not that all is lost.
+            Err(Refusal::Internal(message)) if standing.status == OrderStatus::Processing => {
+                tracing::error!(%message, order = %id, "issuing got stuck; it is taken up again");
+                Ok(standing)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
 
+    /// Decides on what is so now, records the intent together with what the decision rests on, signs, and records that.
+    async fn issue_round(&self, account: AccountId, id: OrderId, csr: &CheckedCsr) -> Result<(), Round> {
+        let (account, _) = self.signing_account(account).await?;
+        let view = self.ready_order(account.id, id).await?;
+        let profile = self.profile_of(&view.order)?;
+        for name in &view.order.names {
+            self.permit(name, profile)
+                .map_err(|sub| Problem::new(sub.kind, format!("{name}: {}", sub.detail)))?;
+        }
+        self.require_own_key(csr).await?;
         let request = IssueRequest {
             spki_der: csr.spki_der().to_vec(),
             names: view.order.names.clone(),
@@ -68,25 +92,50 @@ impl Registrar {
             account: Some(account.id),
             order: Some(id),
         };
+        let now = self.clock.now();
         let serial = Serial::random();
         let linted = self.prepared(profile, request, serial, now)?;
-        let _processing = ready.begin();
-        let order = Order { progress: Progress::Processing { certificate: serial }, ..view.order.clone() };
+        let order = Order {
+            progress: Progress::Processing { certificate: serial },
+            ..view.order.clone()
+        };
         let detail = json!({ "certificate": serial.to_string() });
         let finalized = by_account(now, account.id, Action::OrderFinalized, id, detail);
-        let batch = Batch::new(finalized).with(Change::Order(order.clone()));
-        let recorded = match linted.record(&*self.store, batch).await {
-            Ok(recorded) => recorded,
-            // Another finalize of this order came first (A9).
-            Err(CommitError::Conflict) => {
-                let standing = self.order(account.id, id).await?;
-                return Err(not_ready(&standing));
-            }
-            Err(error) => return Err(Refusal::Internal(error.to_string())),
+        let mut batch = Batch::new(finalized)
+            .with(Change::Order(order.clone()))
+            .provided(Premise::Account(account.id, account.version))
+            .provided(Premise::KeyNotBlocked(csr.spki_sha256()));
+        for authorization in &view.authorizations {
+            batch = batch.provided(Premise::Authorization(authorization.id, authorization.version));
+        }
+        // Whoever comes second, another finalize of this order among them, decides again and sees why not (A9).
+        let recorded = linted.record(&*self.store, batch).await?;
+        let order = Order {
+            version: order.version.next(),
+            ..order
         };
-        let order = Order { version: order.version.next(), ..order };
         self.complete(recorded, Some(order), account_actor(account.id)).await?;
-        self.order(account.id, id).await
+        tracing::info!(%serial, order = %id, account = %account.id, profile = profile.name, "certificate issued");
+        Ok(())
+    }
+
+    async fn ready_order(&self, account: AccountId, id: OrderId) -> Result<OrderView, Refusal> {
+        let view = self.store.order(id).await?.filter(|view| view.order.account == account);
+        let view = view.ok_or_else(Refusal::not_found)?;
+        let now = self.clock.now();
+        match life(&view.order, &view.authorizations, now) {
+            OrderLife::Ready(_) => Ok(view),
+            _ => Err(not_ready(&StandingOrder::read(view, now))),
+        }
+    }
+
+    fn profile_of(&self, order: &Order) -> Result<&Profile, Refusal> {
+        self.profiles.get(&order.profile).ok_or_else(|| {
+            Refusal::new(
+                ErrorType::InvalidProfile,
+                "The order's profile is not offered any more: place a new order.",
+            )
+        })
     }
 
     /// Signs a request for an operator, who answers for the names in it; the CA's name rules hold for him too.
@@ -144,47 +193,84 @@ impl Registrar {
             }
         })?;
         // What does not pass its own lint is our mistake, never the client's.
-        prepared.lint().map_err(|error| Refusal::Internal(format!("lint: {error}")))
+        prepared
+            .lint()
+            .map_err(|error| Refusal::Internal(format!("lint: {error}")))
     }
 
     /// Signs what was recorded and records that it is there.
     async fn complete(&self, recorded: Recorded, order: Option<Order>, actor: Actor) -> Result<Certificate, Refusal> {
-        let signed = recorded.sign(&self.issuer).map_err(|error| Refusal::Internal(error.to_string()))?;
+        let signed = recorded
+            .sign(&self.issuer)
+            .map_err(|error| Refusal::Internal(error.to_string()))?;
         let certificate = signed.certificate().clone();
         let mut batch = signed.batch(actor, self.clock.now());
         if let Some(order) = order {
-            let progress = Progress::Valid { certificate: certificate.serial };
+            let progress = Progress::Valid {
+                certificate: certificate.serial,
+            };
             batch.push(Change::Order(Order { progress, ..order }));
         }
-        self.store.commit(batch).await.map_err(|error| Refusal::Internal(error.to_string()))?;
+        self.store
+            .commit(batch)
+            .await
+            .map_err(|error| Refusal::Internal(error.to_string()))?;
         Ok(certificate)
     }
 
     /// Refuses the keys of accounts (RFC 8555 section 11.1) and blocked ones.
     async fn require_own_key(&self, csr: &CheckedCsr) -> Result<(), Refusal> {
         if self.store.blocked_key(csr.spki_sha256()).await?.is_some() {
-            return Err(Refusal::new(ErrorType::BadCsr, "The request's key is blocked: make a new one."));
+            return Err(Refusal::new(
+                ErrorType::BadCsr,
+                "The request's key is blocked: make a new one.",
+            ));
         }
         // A key that is no account key's kind has no thumbprint, and no account.
         if let Ok(jwk) = Jwk::from_spki_der(csr.spki_der())
             && self.store.account_by_thumbprint(jwk.thumbprint()).await?.is_some()
         {
-            return Err(Refusal::new(ErrorType::BadCsr, "The request has an account's key: make a key for the certificate."));
+            return Err(Refusal::new(
+                ErrorType::BadCsr,
+                "The request has an account's key: make a key for the certificate.",
+            ));
         }
         Ok(())
     }
 
-    /// Asks for CAA records of every name, at the time of issuing (RFC 8657 section 5.5).
+    /// Asks for CAA records of every name, at the time of issuing (RFC 8657 section 5.5), several at once.
     async fn require_caa(&self, view: &OrderView, account_url: &str) -> Result<(), Refusal> {
-        let mut refused = Vec::new();
+        let mut asking = JoinSet::new();
+        let places = Arc::new(Semaphore::new(CAA_CONCURRENCY_MAX));
         for authorization in &view.authorizations {
+            let (validator, places) = (self.validator.clone(), places.clone());
+            let (name, account_url) = (authorization.name.clone(), account_url.to_owned());
             let method = authorization.validated_by().map(|challenge| challenge.kind);
-            if let Err(failure) = self.validator.caa(&authorization.name, Some(account_url), method).await {
-                refused.push(Subproblem {
-                    kind: failure.problem.kind,
-                    detail: failure.problem.detail,
-                    identifier: Some(authorization.name.identifier()),
-                });
+            asking.spawn(async move {
+                let _place = places.acquire().await;
+                let answer = validator.caa(&name, Some(&account_url), method).await;
+                (name, answer)
+            });
+        }
+        let mut refused = Vec::new();
+        let all = async {
+            while let Some(asked) = asking.join_next().await {
+                if let (name, Err(failure)) = asked.map_err(|error| Refusal::Internal(error.to_string()))? {
+                    refused.push(Subproblem {
+                        kind: failure.problem.kind,
+                        detail: failure.problem.detail,
+                        identifier: Some(name.identifier()),
+                    });
+                }
+            }
+            Ok::<(), Refusal>(())
+        };
+        match tokio::time::timeout(CAA_TIMEOUT, all).await {
+            Ok(asked) => asked?,
+            Err(_) => {
+                let seconds = CAA_TIMEOUT.as_secs();
+                let detail = format!("The CAA records of all names could not be read within {seconds} s.");
+                return Err(Problem::new(ErrorType::Dns, detail).with_status(403).into());
             }
         }
         match Problem::compound(refused) {
@@ -198,7 +284,11 @@ impl Registrar {
     /// # Errors
     /// 404 if there is none or it is another account's.
     pub async fn certificate(&self, account: AccountId, serial: Serial) -> Result<Certificate, Refusal> {
-        let found = self.store.certificate(serial).await?.filter(|c| c.account == Some(account));
+        let found = self
+            .store
+            .certificate(serial)
+            .await?
+            .filter(|c| c.account == Some(account));
         found.ok_or_else(Refusal::not_found)
     }
 }
@@ -208,9 +298,19 @@ fn account_actor(id: AccountId) -> Actor {
 }
 
 fn not_ready(standing: &StandingOrder) -> Refusal {
-    let word = serde_json::to_value(standing.status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    let because = standing.error.as_ref().map(|error| format!(" {}", error.detail)).unwrap_or_default();
-    Refusal::new(ErrorType::OrderNotReady, format!("The order is {word}, not ready.{because}"))
+    let word = serde_json::to_value(standing.status)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    let because = standing
+        .error
+        .as_ref()
+        .map(|error| format!(" {}", error.detail))
+        .unwrap_or_default();
+    Refusal::new(
+        ErrorType::OrderNotReady,
+        format!("The order is {word}, not ready.{because}"),
+    )
 }
 
 /// The request's names are exactly the order's (RFC 8555 section 7.4).
@@ -229,5 +329,8 @@ fn require_names(csr: &CheckedCsr, ordered: &[Name]) -> Result<(), Refusal> {
     if !surplus.is_empty() {
         parts.push(format!("it has {surplus} besides"));
     }
-    Err(Refusal::new(ErrorType::BadCsr, format!("The request's names are not the order's: {}.", parts.join(" and "))))
+    Err(Refusal::new(
+        ErrorType::BadCsr,
+        format!("The request's names are not the order's: {}.", parts.join(" and ")),
+    ))
 }

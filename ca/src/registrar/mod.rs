@@ -75,8 +75,26 @@ pub struct Parts {
 impl Registrar {
     /// Puts a registrar together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, settings, profiles, names, issuer, validator, status } = parts;
-        Self { store, clock, settings, profiles, names, issuer, validator, status }
+        let Parts {
+            store,
+            clock,
+            settings,
+            profiles,
+            names,
+            issuer,
+            validator,
+            status,
+        } = parts;
+        Self {
+            store,
+            clock,
+            settings,
+            profiles,
+            names,
+            issuer,
+            validator,
+            status,
+        }
     }
 
     /// Returns the profiles on offer.
@@ -126,7 +144,9 @@ impl Refusal {
     /// The answer to a resource that is missing or belongs to another account: the two look
     /// alike, so that nobody can find out what exists.
     fn not_found() -> Self {
-        Problem::malformed("There is no such resource for this account.").with_status(404).into()
+        Problem::malformed("There is no such resource for this account.")
+            .with_status(404)
+            .into()
     }
 }
 
@@ -190,7 +210,9 @@ where
             Err(Round::Refused(refusal)) => return Err(refusal),
         }
     }
-    Err(Refusal::Internal(format!("a record was changed by others {DECISIONS_MAX} times in a row")))
+    Err(Refusal::Internal(format!(
+        "a record was changed by others {DECISIONS_MAX} times in a row"
+    )))
 }
 
 fn by_account(
@@ -200,5 +222,11 @@ fn by_account(
     subject: impl ToString,
     detail: serde_json::Value,
 ) -> AuditEvent {
-    AuditEvent { at, actor: Actor::Account(account.to_string()), action, subject: subject.to_string(), detail }
+    AuditEvent {
+        at,
+        actor: Actor::Account(account.to_string()),
+        action,
+        subject: subject.to_string(),
+        detail,
+    }
 }

@@ -8,7 +8,9 @@ use zeroize::Zeroizing;
 
 use super::{Refusal, Registrar, Round, revoke::revocation_batch, settle};
 use crate::{
-    model::{Account, AccountId, Action, Actor, AuditEvent, Certificate, CertificateState, ExternalKey, Serial, Version},
+    model::{
+        Account, AccountId, Action, Actor, AuditEvent, Certificate, CertificateState, ExternalKey, Serial, Version,
+    },
     store::{Batch, Change},
 };
 
@@ -26,10 +28,18 @@ impl Registrar {
             let AccountLife::Valid(valid) = AccountLife::read(account.status) else {
                 return Err(Problem::malformed("The account is closed already.").into());
             };
-            let changed = Account { status: valid.revoke().status(), ..account };
+            let changed = Account {
+                status: valid.revoke().status(),
+                ..account
+            };
             let event = self.by_operator(Action::AccountDeactivated, id, json!({}));
-            self.store.commit(Batch::new(event).with(Change::Account(changed.clone()))).await?;
-            Ok(Account { version: changed.version.next(), ..changed })
+            self.store
+                .commit(Batch::new(event).with(Change::Account(changed.clone())))
+                .await?;
+            Ok(Account {
+                version: changed.version.next(),
+                ..changed
+            })
         })
         .await
     }
@@ -55,7 +65,9 @@ impl Registrar {
                 disabled: false,
             };
             let event = self.by_operator(Action::ExternalKeyCreated, &key.kid, json!({ "label": label }));
-            self.store.commit(Batch::new(event).with(Change::ExternalKey(key.clone()))).await?;
+            self.store
+                .commit(Batch::new(event).with(Change::ExternalKey(key.clone())))
+                .await?;
             Ok(key)
         })
         .await
@@ -67,13 +79,19 @@ impl Registrar {
     /// 404 if there is none.
     pub async fn disable_external_key(&self, kid: &str) -> Result<ExternalKey, Refusal> {
         settle(|| async {
-            let key = self.store.external_key(kid).await?.ok_or_else(|| missing("external key"))?;
+            let key = self
+                .store
+                .external_key(kid)
+                .await?
+                .ok_or_else(|| missing("external key"))?;
             if key.disabled {
                 return Ok(key);
             }
             let changed = ExternalKey { disabled: true, ..key };
             let event = self.by_operator(Action::ExternalKeyDisabled, kid, json!({}));
-            self.store.commit(Batch::new(event).with(Change::ExternalKey(changed.clone()))).await?;
+            self.store
+                .commit(Batch::new(event).with(Change::ExternalKey(changed.clone())))
+                .await?;
             Ok(changed)
         })
         .await
@@ -100,7 +118,11 @@ impl Registrar {
             Ok(self.store.commit(batch).await?)
         })
         .await?;
-        self.status.catch_up().await.map_err(|error| Refusal::Internal(error.to_string()))
+        tracing::info!(%serial, reason = reason.map(RevocationReason::as_str), "certificate revoked by an operator");
+        self.status
+            .catch_up()
+            .await
+            .map_err(|error| Refusal::Internal(error.to_string()))
     }
 
     /// Has renewal information say from now on that a certificate should be renewed.
@@ -113,15 +135,25 @@ impl Registrar {
             if certificate.renew_from.is_some() {
                 return Ok(());
             }
-            let changed = Certificate { renew_from: Some(self.clock.now()), ..certificate };
+            let changed = Certificate {
+                renew_from: Some(self.clock.now()),
+                ..certificate
+            };
             let event = self.by_operator(Action::CertificateRenewNow, serial, json!({}));
-            Ok(self.store.commit(Batch::new(event).with(Change::Certificate(changed))).await?)
+            Ok(self
+                .store
+                .commit(Batch::new(event).with(Change::Certificate(changed)))
+                .await?)
         })
         .await
     }
 
     async fn issued(&self, serial: Serial) -> Result<Certificate, Round> {
-        let certificate = self.store.certificate(serial).await?.ok_or_else(|| missing("certificate"))?;
+        let certificate = self
+            .store
+            .certificate(serial)
+            .await?
+            .ok_or_else(|| missing("certificate"))?;
         match certificate.state {
             CertificateState::Issued { .. } | CertificateState::Revoked { .. } => Ok(certificate),
             CertificateState::Intended | CertificateState::Void => Err(missing("certificate").into()),
@@ -129,7 +161,13 @@ impl Registrar {
     }
 
     fn by_operator(&self, action: Action, subject: impl ToString, detail: serde_json::Value) -> AuditEvent {
-        AuditEvent { at: self.clock.now(), actor: operator(), action, subject: subject.to_string(), detail }
+        AuditEvent {
+            at: self.clock.now(),
+            actor: operator(),
+            action,
+            subject: subject.to_string(),
+            detail,
+        }
     }
 }
 
@@ -139,5 +177,7 @@ pub(super) fn operator() -> Actor {
 }
 
 fn missing(what: &str) -> Refusal {
-    Problem::malformed(format!("There is no such {what}.")).with_status(404).into()
+    Problem::malformed(format!("There is no such {what}."))
+        .with_status(404)
+        .into()
 }

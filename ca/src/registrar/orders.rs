@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sigillo_protocol::{
     acme::{
@@ -21,12 +21,15 @@ use sigillo_protocol::{
 use super::{Refusal, Registrar, Round, by_account, settle};
 use crate::{
     model::{
-        Account, AccountId, Action, Authorization, AuthorizationId, Certificate, CertificateState,
-        Order, OrderId, Progress, Serial, Version,
+        Account, AccountId, Action, Authorization, AuthorizationId, Certificate, CertificateState, Order, OrderId,
+        Progress, Serial, Version,
     },
     policy::Profile,
     store::{Batch, Change, OrderView, Page},
 };
+
+/// How long an authorization has to last to be reused.
+const REUSE_MARGIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// A newOrder request with what the front knows about it.
 pub struct NewOrderRequest<'a> {
@@ -58,7 +61,12 @@ impl StandingOrder {
             OrderLife::Invalid(cause) => Some(why(cause, &order, &authorizations)),
             _ => None,
         };
-        Self { status: life.status(), error, order, authorizations }
+        Self {
+            status: life.status(),
+            error,
+            order,
+            authorizations,
+        }
     }
 }
 
@@ -91,7 +99,10 @@ fn why(cause: Cause, order: &Order, authorizations: &[Authorization]) -> Problem
                 .and_then(|a| a.challenges.iter().find_map(|c| c.error.as_ref()))
                 .filter(|_| status == AuthorizationStatus::Invalid);
             match failure {
-                Some(error) => Problem::new(error.kind.clone(), format!("Validation of {name} failed: {}", error.detail)),
+                Some(error) => Problem::new(
+                    error.kind.clone(),
+                    format!("Validation of {name} failed: {}", error.detail),
+                ),
                 None => {
                     let word = match status {
                         AuthorizationStatus::Deactivated => "was deactivated",
@@ -103,6 +114,13 @@ fn why(cause: Cause, order: &Order, authorizations: &[Authorization]) -> Problem
                 }
             }
         }
+    }
+}
+
+fn permit_under(profile: &Profile, name: &Name) -> Result<(), Subproblem> {
+    match profile.permits(std::slice::from_ref(name)) {
+        Ok(()) => Ok(()),
+        Err(mut refused) => Err(refused.remove(0)),
     }
 }
 
@@ -138,7 +156,11 @@ impl Registrar {
         let mut made = Vec::new();
         for name in names {
             let standing = match self.settings.reuse_authorizations {
-                true => self.store.valid_authorization(account, name, now).await?,
+                true => {
+                    self.store
+                        .valid_authorization(account, name, self.reuse_until(now))
+                        .await?
+                }
                 false => None,
             };
             match standing {
@@ -169,27 +191,51 @@ impl Registrar {
             "profile": order.profile,
             "replaces": order.replaces,
         });
-        let mut batch = Batch::new(by_account(now, account, Action::OrderCreated, id, detail))
-            .with(Change::Order(order.clone()));
+        let mut batch =
+            Batch::new(by_account(now, account, Action::OrderCreated, id, detail)).with(Change::Order(order.clone()));
         for authorization in &made {
             batch.push(Change::Authorization(authorization.clone()));
         }
         if let Some(certificate) = replaced {
-            batch.push(Change::Certificate(Certificate { replaced_by: Some(id), ..certificate }));
+            batch.push(Change::Certificate(Certificate {
+                replaced_by: Some(id),
+                ..certificate
+            }));
         }
         self.store.commit(batch).await?;
-        let view = OrderView { order: Order { version: Version::NEW.next(), ..order }, authorizations };
+        let view = OrderView {
+            order: Order {
+                version: Version::NEW.next(),
+                ..order
+            },
+            authorizations,
+        };
         Ok(StandingOrder::read(view, now))
+    }
+
+    /// An authorization is reused only if it outlives the time that a client takes to finalize: an order that is
+    /// ready at once and expired a minute later helps nobody.
+    fn reuse_until(&self, now: Timestamp) -> Timestamp {
+        now.checked_add(REUSE_MARGIN)
+            .unwrap_or(now)
+            .min(self.settings.order_lifetime.after(now))
     }
 
     fn profile_for(&self, order: &NewOrder) -> Result<&Profile, Problem> {
         match &order.profile {
             None => Ok(self.profiles.default_profile()),
             Some(name) => self.profiles.get(name).ok_or_else(|| {
-                Problem::new(ErrorType::InvalidProfile, format!(
-                    "There is no such profile; on offer are: {}.",
-                    self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
-                ))
+                Problem::new(
+                    ErrorType::InvalidProfile,
+                    format!(
+                        "There is no such profile; on offer are: {}.",
+                        self.profiles
+                            .iter()
+                            .map(|profile| profile.name.as_str())
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                )
             }),
         }
     }
@@ -198,16 +244,29 @@ impl Registrar {
         if order.identifiers.is_empty() {
             return Err(Problem::malformed("An order has at least one identifier."));
         }
+        // What the profile refuses is about the profile, where the client has chosen it (profiles draft, section 4).
+        let by_profile = |kind| match order.profile {
+            Some(_) => ErrorType::InvalidProfile,
+            None => kind,
+        };
         let max = profile.names_max;
         if order.identifiers.len() > max {
-            return Err(Problem::malformed(format!("An order under this profile has at most {max} identifiers.")));
+            let detail = format!("An order under this profile has at most {max} identifiers.");
+            return Err(Problem::new(by_profile(ErrorType::Malformed), detail));
         }
         let mut names = Vec::with_capacity(order.identifiers.len());
         let mut seen = BTreeSet::new();
         let mut refused = Vec::new();
         for identifier in &order.identifiers {
             let checked = identifier.check().and_then(|name| {
-                self.permit(&name, profile).map(|()| name)
+                self.permit_at_all(&name)?;
+                match permit_under(profile, &name) {
+                    Ok(()) => Ok(name),
+                    Err(refused) => Err(Subproblem {
+                        kind: by_profile(refused.kind),
+                        ..refused
+                    }),
+                }
             });
             match checked {
                 Ok(name) if seen.insert(name.clone()) => names.push(name),
@@ -223,11 +282,21 @@ impl Registrar {
 
     /// Asks everybody who may object to a name: the CA's own rules, the issuer's name constraints, the profile.
     pub(super) fn permit(&self, name: &Name, profile: &Profile) -> Result<(), Subproblem> {
+        self.permit_at_all(name)?;
+        permit_under(profile, name)
+    }
+
+    fn permit_at_all(&self, name: &Name) -> Result<(), Subproblem> {
         self.names.permits(name)?;
-        self.issuer.certificate().constraints.permits(name)?;
-        match profile.permits(std::slice::from_ref(name)) {
-            Ok(()) => Ok(()),
-            Err(mut refused) => Err(refused.remove(0)),
+        self.issuer.certificate().constraints.permits(name)
+    }
+
+    /// Asks whether any profile takes a name: an authorization before an order names no profile.
+    pub(super) fn permit_under_any(&self, name: &Name) -> Result<(), Subproblem> {
+        self.permit_at_all(name)?;
+        match self.profiles.iter().any(|profile| permit_under(profile, name).is_ok()) {
+            true => Ok(()),
+            false => permit_under(self.profiles.default_profile(), name),
         }
     }
 
@@ -237,7 +306,10 @@ impl Registrar {
             .validity
             .decide(order.not_before, order.not_after, self.clock.now())
             .map(|_| ())
-            .map_err(|error| Problem::malformed(error.to_string()))
+            .map_err(|error| match order.profile {
+                Some(_) => Problem::new(ErrorType::InvalidProfile, error.to_string()),
+                None => Problem::malformed(error.to_string()),
+            })
     }
 
     /// Finds the certificate that the order wants to replace and checks that it may (RFC 9773 section 5).
@@ -255,17 +327,28 @@ impl Registrar {
             .map_err(|_| Problem::malformed("replaces is not a certificate identifier of RFC 9773 section 4.1."))?;
         let certificate = self.certificate_by_ari(&id).await?;
         let foreign = || Problem::unauthorized("replaces names no certificate of this account.");
-        let certificate = certificate.filter(|c| c.account == Some(request.account.id)).ok_or_else(foreign)?;
+        let certificate = certificate
+            .filter(|c| c.account == Some(request.account.id))
+            .ok_or_else(foreign)?;
         if !certificate.names.iter().any(|name| names.contains(name)) {
             return Err(Problem::malformed("The replaced certificate shares no identifier with the order.").into());
         }
         if let Some(successor) = certificate.replaced_by
-            && let Some(view) = self.store.order(successor).await?
-            && StandingOrder::read(view, now).status != OrderStatus::Invalid
+            && self.may_have_replaced(successor, now).await?
         {
-            return Err(Problem::new(ErrorType::AlreadyReplaced, "Another order replaces this certificate already.").into());
+            let detail = "Another order replaces this certificate already.";
+            return Err(Problem::new(ErrorType::AlreadyReplaced, detail).into());
         }
         Ok(Some(certificate))
+    }
+
+    /// Whether an order replaces what it was placed for, unless it has failed (RFC 9773 section 5).
+    ///
+    /// An order that was pruned long since counts as one that did: the client is asked to order without `replaces`,
+    /// which costs it nothing.
+    async fn may_have_replaced(&self, order: OrderId, now: Timestamp) -> Result<bool, Round> {
+        let view = self.store.order(order).await?;
+        Ok(view.is_none_or(|view| StandingOrder::read(view, now).status != OrderStatus::Invalid))
     }
 
     /// Finds a certificate of the present issuer by its ARI identifier.
@@ -279,7 +362,10 @@ impl Registrar {
         let found = self.store.certificate(serial).await?;
         Ok(found.filter(|c| {
             c.issuer == *self.issuer.id()
-                && matches!(c.state, CertificateState::Issued { .. } | CertificateState::Revoked { .. })
+                && matches!(
+                    c.state,
+                    CertificateState::Issued { .. } | CertificateState::Revoked { .. }
+                )
         }))
     }
 
@@ -289,7 +375,10 @@ impl Registrar {
     /// 404 if there is none or it is another account's.
     pub async fn order(&self, account: AccountId, id: OrderId) -> Result<StandingOrder, Refusal> {
         let view = self.store.order(id).await?.filter(|view| view.order.account == account);
-        Ok(StandingOrder::read(view.ok_or_else(Refusal::not_found)?, self.clock.now()))
+        Ok(StandingOrder::read(
+            view.ok_or_else(Refusal::not_found)?,
+            self.clock.now(),
+        ))
     }
 
     /// Lists an account's orders from the newest, without the invalid ones (RFC 8555 section 7.1.2.1).
@@ -307,7 +396,9 @@ impl Registrar {
         const PAGE: usize = 100;
         let now = self.clock.now();
         let views = self.store.orders_of(account, Page { after, limit: PAGE }).await?;
-        let next = (views.len() == PAGE).then(|| views.last().map(|view| view.order.id)).flatten();
+        let next = (views.len() == PAGE)
+            .then(|| views.last().map(|view| view.order.id))
+            .flatten();
         let shown = views
             .into_iter()
             .map(|view| StandingOrder::read(view, now))

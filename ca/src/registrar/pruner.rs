@@ -16,6 +16,9 @@ const ROUND: Duration = Duration::from_secs(3600);
 /// How much it deletes at once, so that nobody's commit waits behind it for long.
 const PORTION: usize = 1000;
 
+/// How long it rests between portions, so that it takes a small part of the writer's time.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Deletes dead orders, authorizations and old certificates.
 pub struct Pruner {
     store: Arc<dyn Store>,
@@ -32,7 +35,10 @@ impl Pruner {
     /// Works until it is told to stop.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         loop {
-            self.round().await;
+            tokio::select! {
+                () = self.round() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
             tokio::select! {
                 () = tokio::time::sleep(ROUND) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -55,6 +61,7 @@ impl Pruner {
                     if !more {
                         return;
                     }
+                    tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "pruning failed; it is tried again later");

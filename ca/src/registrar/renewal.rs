@@ -50,15 +50,27 @@ fn advice(certificate: &Certificate) -> RenewalAdvice {
         None => {
             let ideal = certificate.not_after.as_second() - lifetime / 3;
             let half = (lifetime / 60).max(1);
-            Window { start: second(ideal - half), end: second(ideal + half) }
+            Window {
+                start: second(ideal - half),
+                end: second(ideal + half),
+            }
         }
     };
-    RenewalAdvice { info: RenewalInfo { suggested_window: window, explanation_url: None }, retry_after_seconds }
+    RenewalAdvice {
+        info: RenewalInfo {
+            suggested_window: window,
+            explanation_url: None,
+        },
+        retry_after_seconds,
+    }
 }
 
 fn past(since: Timestamp) -> Window {
     let end = second(since.as_second() - 1);
-    Window { start: end.saturating_sub(PAST_WINDOW).unwrap_or(Timestamp::MIN), end }
+    Window {
+        start: end.saturating_sub(PAST_WINDOW).unwrap_or(Timestamp::MIN),
+        end,
+    }
 }
 
 fn second(at: i64) -> Timestamp {
@@ -98,7 +110,10 @@ mod tests {
             let Window { start, end } = advice(&certificate).info.suggested_window;
             assert!(start < end, "{lifetime}");
             if lifetime >= 60 {
-                assert!(certificate.not_before < start && end < certificate.not_after, "{lifetime}");
+                assert!(
+                    certificate.not_before < start && end < certificate.not_after,
+                    "{lifetime}"
+                );
             }
         }
     }
@@ -109,11 +124,18 @@ mod tests {
         let revoked = Certificate {
             state: CertificateState::Revoked {
                 der: vec![],
-                revocation: Revocation { at, reason: None, invalid_since: None },
+                revocation: Revocation {
+                    at,
+                    reason: None,
+                    invalid_since: None,
+                },
             },
             ..certificate(86400)
         };
-        let wished = Certificate { renew_from: Some(at), ..certificate(86400) };
+        let wished = Certificate {
+            renew_from: Some(at),
+            ..certificate(86400)
+        };
         for certificate in [revoked, wished] {
             let Window { start, end } = advice(&certificate).info.suggested_window;
             assert!(start < end && end < at);

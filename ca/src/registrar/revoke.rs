@@ -14,9 +14,7 @@ use sigillo_protocol::{
 use super::{Refusal, Registrar, Round, settle};
 use crate::{
     digest::sha256,
-    model::{
-        Account, Action, Actor, AuditEvent, BlockedKey, Certificate, CertificateState, Revocation, Serial,
-    },
+    model::{Account, Action, Actor, AuditEvent, BlockedKey, Certificate, CertificateState, Revocation, Serial},
     store::{Batch, Change},
 };
 
@@ -90,7 +88,11 @@ impl Registrar {
     pub async fn revoke(&self, request: RevocationRequest<'_>) -> Result<(), Refusal> {
         let serial = serial_of(request.der)?;
         settle(|| self.revoke_round(&request, serial)).await?;
-        self.status.catch_up().await.map_err(|error| Refusal::Internal(error.to_string()))
+        tracing::info!(%serial, reason = ?request.reason, "certificate revoked");
+        self.status
+            .catch_up()
+            .await
+            .map_err(|error| Refusal::Internal(error.to_string()))
     }
 
     async fn revoke_round(&self, request: &RevocationRequest<'_>, serial: Serial) -> Result<(), Round> {
@@ -185,13 +187,21 @@ pub(crate) fn revocation_batch(
     };
     let mut batch = Batch::new(event);
     if let CertificateState::Issued { der } = certificate.state {
-        let revocation = Revocation { at, reason, invalid_since };
+        let revocation = Revocation {
+            at,
+            reason,
+            invalid_since,
+        };
         let state = CertificateState::Revoked { der, revocation };
         batch.push(Change::Certificate(Certificate { state, ..certificate }));
     }
     if blocks_key {
         let comment = format!("certificate {serial} was revoked for keyCompromise");
-        batch.push(Change::BlockedKey(BlockedKey { spki_sha256, since: now, comment: comment.clone() }));
+        batch.push(Change::BlockedKey(BlockedKey {
+            spki_sha256,
+            since: now,
+            comment: comment.clone(),
+        }));
         batch.record(AuditEvent {
             at: now,
             actor,
@@ -226,7 +236,10 @@ mod tests {
         assert_eq!(allowed_reason(None).unwrap(), None);
         assert_eq!(allowed_reason(Some(0)).unwrap(), None);
         assert_eq!(allowed_reason(Some(1)).unwrap(), Some(RevocationReason::KeyCompromise));
-        assert_eq!(allowed_reason(Some(9)).unwrap(), Some(RevocationReason::PrivilegeWithdrawn));
+        assert_eq!(
+            allowed_reason(Some(9)).unwrap(),
+            Some(RevocationReason::PrivilegeWithdrawn)
+        );
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The house: every room with what it rests on, opened from a state folder.
 
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 
@@ -12,7 +15,10 @@ use crate::{
     registrar::{Parts, Registrar},
     signer::{Keyring, Passphrase},
     status::{CrlIssuer, CrlSettings, OcspIssuer, OcspSettings, StatusParts, StatusService},
-    store::{Store, embedded::SqliteStore},
+    store::{
+        Store,
+        embedded::{self, SqliteStore},
+    },
     telemetry::Metrics,
     validator::Validator,
 };
@@ -26,6 +32,9 @@ pub enum OpenError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Another process has the store open.
+    #[error("{0}")]
+    InUse(String),
     /// A part of it cannot be opened.
     #[error("{what} cannot be opened: {message}")]
     Part {
@@ -37,7 +46,17 @@ pub enum OpenError {
 }
 
 pub(super) fn part<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> OpenError {
-    move |error| OpenError::Part { what, message: error.to_string() }
+    move |error| OpenError::Part {
+        what,
+        message: error.to_string(),
+    }
+}
+
+fn store_error(error: embedded::OpenError) -> OpenError {
+    match error {
+        in_use @ embedded::OpenError::InUse(_) => OpenError::InUse(in_use.to_string()),
+        other => part("the store")(other),
+    }
 }
 
 /// Every room of an open CA.
@@ -69,7 +88,7 @@ impl House {
         let keyring = Keyring::new(dir.join(folder::KEYS_FOLDER), passphrase);
         let issuer = folder::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
         let issuer = Arc::new(issuer);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(part("the store"))?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(store_error)?);
         let resumed = issuer::resume(&*store, std::slice::from_ref(&*issuer), clock.now())
             .await
             .map_err(part("what a crash left"))?;
@@ -86,7 +105,10 @@ impl House {
                     OcspIssuer::new(issuer.id().clone(), &issuer.certificate().der, responder)
                         .map_err(part("the OCSP responder"))?,
                 ],
-                ocsp: OcspSettings { validity: signed(settings.ocsp.validity), ..OcspSettings::default() },
+                ocsp: OcspSettings {
+                    validity: signed(settings.ocsp.validity),
+                    ..OcspSettings::default()
+                },
                 crl_issuers: vec![(issuer.id().clone(), crl_issuer(&issuer))],
                 crl: CrlSettings {
                     validity: signed(settings.crl.validity),
@@ -111,12 +133,26 @@ impl House {
             status: status.clone(),
         }));
         let metrics = Arc::new(Metrics::default());
-        Ok(Self { dir: dir.to_owned(), settings, clock, store, keyring, issuer, validator, status, registrar, metrics })
+        Ok(Self {
+            dir: dir.to_owned(),
+            settings,
+            clock,
+            store,
+            keyring,
+            issuer,
+            validator,
+            status,
+            registrar,
+            metrics,
+        })
     }
 
     /// Returns what operators can do.
     pub fn admin(&self) -> Admin {
-        Admin { registrar: self.registrar.clone(), status: self.status.clone() }
+        Admin {
+            registrar: self.registrar.clone(),
+            status: self.status.clone(),
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 mod house;
 mod own_certificate;
 mod run;
+mod sockets;
 
 pub use house::{House, OpenError};
 pub use run::{Ready, ServeError, run};
+pub use sockets::Sockets;
 
 /// The operator's socket in the state folder.
 pub const ADMIN_SOCKET: &str = "admin.sock";

@@ -1,12 +1,13 @@
 //! The CA's own leaves: the certificate that its HTTPS serves with, and its OCSP responder's.
 //!
-//! Both are issued like any other certificate: prepared, linted, recorded, signed. Keys and
-//! certificates lie in the state folder, so that a restart does not issue again; they are renewed when a
-//! third of their life is left, without a restart.
+//! Both are issued like any other certificate: prepared, linted, recorded, signed. Their keys lie in the state
+//! folder and their certificates are found in the store, so that a restart does not issue again; they are renewed
+//! when a third of their life is left or when they were revoked, without a restart.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,9 +15,10 @@ use std::{
 
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use sigillo_protocol::acme::identifier::Name;
+use sigillo_protocol::{acme::identifier::Name, x509::key::KeyKind};
 use tokio::sync::watch;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::house::{House, OpenError, part};
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
     issuer::{self, IssueRequest, Issuer, folder},
     model::{Actor, Certificate, Serial},
     policy::Profile,
-    signer::{Keyring, PrivateKey},
+    signer::{Keyring, PrivateKey, Signer, SoftwareSigner},
     status::{Responder, StatusService},
     store::{CertificateFilter, Page, Store},
 };
@@ -39,7 +41,6 @@ const RESPONDERS_MAX: usize = 1000;
 
 const TLS_FOLDER: &str = "tls";
 const TLS_KEY: &str = "key.pem";
-const TLS_CHAIN: &str = "chain.pem";
 
 /// The certificate that HTTPS serves with, and what it takes to renew it and the responder's.
 pub struct OwnCertificate {
@@ -77,7 +78,10 @@ pub async fn issue(
     let recorded = linted.record_alone(store).await.map_err(part(failed))?;
     let signed = recorded.sign(issuer).map_err(part(failed))?;
     let certificate = signed.certificate().clone();
-    store.commit(signed.batch(Actor::System("server".to_owned()), now)).await.map_err(part(failed))?;
+    store
+        .commit(signed.batch(Actor::System("server".to_owned()), now))
+        .await
+        .map_err(part(failed))?;
     Ok(certificate)
 }
 
@@ -89,7 +93,9 @@ pub async fn responder(
     clock: &SharedClock,
 ) -> Result<Responder, OpenError> {
     let now = clock.now();
-    let signer = keyring.load(&folder::responder_id()).map_err(part("the OCSP responder's key"))?;
+    let signer = keyring
+        .load(&folder::responder_id())
+        .map_err(part("the OCSP responder's key"))?;
     let der = match responder_certificate(store, signer.spki_der(), now).await? {
         Some(der) => der,
         None => {
@@ -106,16 +112,25 @@ pub async fn responder(
 }
 
 /// Finds a fresh certificate of the responder's key in the store: no file can lag behind it.
-async fn responder_certificate(store: &dyn Store, spki_der: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, OpenError> {
+async fn responder_certificate(
+    store: &dyn Store,
+    spki_der: &[u8],
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>, OpenError> {
     let filter = CertificateFilter {
         state: Some("issued".to_owned()),
         profile: Some(Profile::OCSP_RESPONDER.to_owned()),
         spki_sha256: Some(sha256(spki_der)),
         ..CertificateFilter::default()
     };
-    let found = store.certificates(&filter, Page::first(RESPONDERS_MAX)).await.map_err(part("the store"))?;
+    let found = store
+        .certificates(&filter, Page::first(RESPONDERS_MAX))
+        .await
+        .map_err(part("the store"))?;
     let latest = found.into_iter().max_by_key(|certificate| certificate.not_after);
-    Ok(latest.and_then(|c| c.der().map(<[u8]>::to_vec)).filter(|der| is_fresh(der, now)))
+    Ok(latest
+        .and_then(|c| c.der().map(<[u8]>::to_vec))
+        .filter(|der| is_fresh(der, now)))
 }
 
 /// Whether a certificate has more than a third of its life left.
@@ -123,7 +138,10 @@ fn is_fresh(der: &[u8], now: Timestamp) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return false;
     };
-    let (start, end) = (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
+    let (start, end) = (
+        certificate.validity().not_before.timestamp(),
+        certificate.validity().not_after.timestamp(),
+    );
     let now = now.as_second();
     start <= now && now < end - (end - start) / 3
 }
@@ -133,9 +151,17 @@ impl OwnCertificate {
     pub async fn obtain(house: &House) -> Result<Self, OpenError> {
         let names = house.settings.server.names.clone();
         let now = house.clock.now();
-        let (chain, key) = match load(&house.dir, &house.issuer, &names, now) {
+        let origin = Origin {
+            dir: &house.dir,
+            keyring: &house.keyring,
+            issuer: &house.issuer,
+            store: &*house.store,
+            names: &names,
+            now,
+        };
+        let (chain, key) = match load(&origin).await? {
             Some(found) => found,
-            None => renewed(&house.dir, &house.issuer, &*house.store, &names, now).await?,
+            None => renewed(&origin).await?,
         };
         let identity = Identity::new(chain, key).map_err(part("the CA's own certificate"))?;
         Ok(Self {
@@ -170,17 +196,35 @@ impl OwnCertificate {
 
     async fn look(&self) -> Result<(), OpenError> {
         let now = self.clock.now();
-        if load(&self.dir, &self.issuer, &self.names, now).is_none() {
-            let (chain, key) = renewed(&self.dir, &self.issuer, &*self.store, &self.names, now).await?;
-            self.identity.replace(chain, key).map_err(part("the CA's own certificate"))?;
+        let origin = Origin {
+            dir: &self.dir,
+            keyring: &self.keyring,
+            issuer: &self.issuer,
+            store: &*self.store,
+            names: &self.names,
+            now,
+        };
+        if load(&origin).await?.is_none() {
+            let (chain, key) = renewed(&origin).await?;
+            self.identity
+                .replace(chain, key)
+                .map_err(part("the CA's own certificate"))?;
             tracing::info!("the CA's own certificate is renewed");
         }
-        let signer = self.keyring.load(&folder::responder_id()).map_err(part("the OCSP responder's key"))?;
-        if responder_certificate(&*self.store, signer.spki_der(), now).await?.is_none() {
+        let signer = self
+            .keyring
+            .load(&folder::responder_id())
+            .map_err(part("the OCSP responder's key"))?;
+        if responder_certificate(&*self.store, signer.spki_der(), now)
+            .await?
+            .is_none()
+        {
             let responder = responder(&self.keyring, &self.issuer, &*self.store, &self.clock).await?;
             for issuer in self.status.ocsp().issuers() {
                 if issuer.id() == self.issuer.id() {
-                    issuer.replace_responder(responder).map_err(part("the OCSP responder"))?;
+                    issuer
+                        .replace_responder(responder)
+                        .map_err(part("the OCSP responder"))?;
                     break;
                 }
             }
@@ -192,62 +236,86 @@ impl OwnCertificate {
 
 type Loaded = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// Loads what lies in the folder, if it is fresh, from this issuer, and has exactly these names.
-fn load(dir: &Path, issuer: &Issuer, names: &[Name], now: Timestamp) -> Option<Loaded> {
-    let folder = dir.join(TLS_FOLDER);
-    let key = PrivateKeyDer::from_pem_file(folder.join(TLS_KEY)).ok()?;
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(folder.join(TLS_CHAIN)).ok()?.collect::<Result<_, _>>().ok()?;
-    let leaf = chain.first()?;
-    let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
-    let ours = parsed.issuer().as_raw() == issuer.certificate().subject_der;
-    (ours && is_fresh(leaf, now) && holds(&parsed, names)).then_some((chain, key))
-}
+const OWN: &str = "the CA's own certificate";
 
-fn holds(certificate: &X509Certificate<'_>, names: &[Name]) -> bool {
-    use std::collections::BTreeSet;
-    use x509_parser::extensions::GeneralName;
-    let Ok(Some(san)) = certificate.subject_alternative_name() else {
-        return false;
+/// Finds the key in the folder and a certificate for it in the store: fresh, not revoked, with exactly these names.
+async fn load(from: &Origin<'_>) -> Result<Option<Loaded>, OpenError> {
+    let Ok(text) = fs::read_to_string(from.dir.join(TLS_FOLDER).join(TLS_KEY)).map(Zeroizing::new) else {
+        return Ok(None);
     };
-    let held: BTreeSet<String> = san
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(octets) => match octets.len() {
-                4 => <[u8; 4]>::try_from(*octets).ok().map(|o| std::net::Ipv4Addr::from(o).to_string()),
-                _ => <[u8; 16]>::try_from(*octets).ok().map(|o| std::net::Ipv6Addr::from(o).to_string()),
-            },
-            _ => None,
-        })
-        .collect();
-    held == names.iter().map(ToString::to_string).collect()
+    let Ok(key) = PrivateKey::from_pem(&text, from.keyring.passphrase()) else {
+        return Ok(None);
+    };
+    let signer = SoftwareSigner::new(&key).map_err(part(OWN))?;
+    let filter = CertificateFilter {
+        state: Some("issued".to_owned()),
+        profile: Some(Profile::CA_SERVER.to_owned()),
+        spki_sha256: Some(sha256(signer.spki_der())),
+        ..CertificateFilter::default()
+    };
+    let found = from
+        .store
+        .certificates(&filter, Page::first(RESPONDERS_MAX))
+        .await
+        .map_err(part("the store"))?;
+    let wanted: BTreeSet<&Name> = from.names.iter().collect();
+    let fits = |c: &Certificate| {
+        c.issuer == *from.issuer.id()
+            && c.names.iter().collect::<BTreeSet<_>>() == wanted
+            && c.der().is_some_and(|der| is_fresh(der, from.now))
+    };
+    match found.into_iter().filter(fits).max_by_key(|c| c.not_after) {
+        Some(certificate) => loaded(from.issuer, &certificate, &key).map(Some),
+        None => Ok(None),
+    }
 }
 
-async fn renewed(
-    dir: &Path,
-    issuer: &Issuer,
-    store: &dyn Store,
-    names: &[Name],
+/// What the CA's own certificate is found or made from.
+struct Origin<'a> {
+    dir: &'a Path,
+    keyring: &'a Keyring,
+    issuer: &'a Issuer,
+    store: &'a dyn Store,
+    names: &'a [Name],
     now: Timestamp,
-) -> Result<Loaded, OpenError> {
-    let failed = "the CA's own certificate";
+}
+
+async fn renewed(from: &Origin<'_>) -> Result<Loaded, OpenError> {
     // P-256 whatever the CA's own key is: the cheapest full handshake that everybody speaks.
-    let key = PrivateKey::generate(sigillo_protocol::x509::key::KeyKind::EcdsaP256).map_err(part(failed))?;
-    let pem = key.to_pem(None).map_err(part(failed))?;
-    let signer = crate::signer::SoftwareSigner::new(&key).map_err(part(failed))?;
-    let spki = crate::signer::Signer::spki_der(&signer).to_vec();
-    let certificate = issue(&Profile::ca_server(), names, None, &spki, issuer, store, now).await?;
-    let chain = issuer.chain_pem(certificate.der().unwrap_or_default(), 0).unwrap_or_default();
-    let folder = dir.join(TLS_FOLDER);
-    fs::create_dir_all(&folder).map_err(part(failed))?;
-    // Key first: a crash in between leaves a chain that is not the key's, and the next start issues again.
-    replace_file(&folder.join(TLS_KEY), pem.as_bytes(), 0o600).map_err(part(failed))?;
-    replace_file(&folder.join(TLS_CHAIN), chain.as_bytes(), 0o644).map_err(part(failed))?;
-    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().map_err(part(failed))?;
-    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(part(failed))?;
+    let key = PrivateKey::generate(KeyKind::EcdsaP256).map_err(part(OWN))?;
+    let signer = SoftwareSigner::new(&key).map_err(part(OWN))?;
+    let profile = Profile::ca_server();
+    let certificate = issue(
+        &profile,
+        from.names,
+        None,
+        signer.spki_der(),
+        from.issuer,
+        from.store,
+        from.now,
+    )
+    .await?;
+    let folder = from.dir.join(TLS_FOLDER);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(part(OWN))?;
+    // A crash before this leaves a certificate without its key: the next start issues another one.
+    let pem = key.to_pem(from.keyring.passphrase()).map_err(part(OWN))?;
+    replace_file(&folder.join(TLS_KEY), pem.as_bytes(), 0o600).map_err(part(OWN))?;
+    loaded(from.issuer, &certificate, &key)
+}
+
+fn loaded(issuer: &Issuer, certificate: &Certificate, key: &PrivateKey) -> Result<Loaded, OpenError> {
+    let chain = issuer
+        .chain_pem(certificate.der().unwrap_or_default(), 0)
+        .unwrap_or_default();
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(part(OWN))?;
+    let pem = key.to_pem(None).map_err(part(OWN))?;
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(part(OWN))?;
     Ok((chain, key))
 }
 
@@ -259,7 +327,11 @@ fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

@@ -1,17 +1,20 @@
 //! Runs an open house: listeners, workers, and an end without loss.
 
-use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::watch,
-    task::JoinSet,
-};
+use jiff::SignedDuration;
+
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{ADMIN_SOCKET, House, own_certificate::OwnCertificate};
+use super::{
+    ADMIN_SOCKET, House,
+    own_certificate::OwnCertificate,
+    sockets::{self, Sockets},
+};
 use crate::{
     admin,
+    clock::SharedClock,
     front::{
         acme::{self, AcmeFront},
         health::{self, Health},
@@ -21,14 +24,20 @@ use crate::{
         status::{self, IssuerFiles, StatusFiles, StatusFront},
         tls,
     },
-    issuer::folder,
+    issuer::{self, Issuer, folder},
     registrar::Pruner,
+    store::Store,
     validator::ValidationWorker,
-
 };
 
 /// How many operators may be at the socket at once.
 const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// How often it is looked for certificates whose issuing got stuck.
+const SETTLE_EVERY: Duration = Duration::from_secs(30);
+
+/// How old an intention has to be before it counts as stuck: signing and committing take well under a second.
+const SETTLE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// How many may ask for health at once.
 const HEALTH_CONNECTIONS_MAX: usize = 64;
@@ -65,36 +74,76 @@ pub enum ServeError {
 ///
 /// # Errors
 /// When it cannot start; nothing is left running then.
-pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&Ready)) -> Result<(), ServeError> {
+pub async fn run(
+    house: House,
+    sockets: &Sockets,
+    stop: watch::Receiver<bool>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), ServeError> {
     let server = &house.settings.server;
-    let https = bind(server.https).await?;
-    let http = bind(server.http).await?;
+    let https = bind(sockets, server.https).await?;
+    let http = bind(sockets, server.http).await?;
     let health_listener = match server.health {
-        Some(address) => Some(bind(address).await?),
+        Some(address) => Some(bind(sockets, address).await?),
         None => None,
     };
-    let socket = bind_socket(&house.dir.join(ADMIN_SOCKET))?;
+    sockets.keep_only(&server.addresses());
+    let socket_path = house.dir.join(ADMIN_SOCKET);
+    let socket = sockets::operators(&socket_path, &house.dir.join(folder::KEYS_FOLDER)).map_err(|source| {
+        ServeError::Listen {
+            what: socket_path.display().to_string(),
+            source,
+        }
+    })?;
     let own = OwnCertificate::obtain(&house).await?;
     let tls_config = tls::server_config(own.identity())?;
     let acceptor = TlsAcceptor::from(Arc::new(tls_config));
 
     let links = Links::new(server.public_https.clone());
-    let told = Ready { directory: links.to(path::DIRECTORY), http: server.public_http.clone() };
-    let front = Arc::new(AcmeFront::new(house.registrar.clone(), links, RateLimits::new(&house.settings.limits)));
+    let told = Ready {
+        directory: links.to(path::DIRECTORY),
+        http: server.public_http.clone(),
+    };
+    let front = Arc::new(AcmeFront::new(
+        house.registrar.clone(),
+        links,
+        RateLimits::new(&house.settings.limits),
+    ));
     let connections = house.settings.limits.connections;
     let metrics = house.metrics.clone();
-    let counted = acme::router(front).layer(axum::middleware::map_response(move |response: axum::response::Response| {
-        metrics.count_acme(response.status().as_u16());
-        std::future::ready(response)
-    }));
+    let counted = acme::router(front).layer(axum::middleware::map_response(
+        move |response: axum::response::Response| {
+            metrics.count_acme(response.status().as_u16());
+            std::future::ready(response)
+        },
+    ));
 
     let mut tasks = JoinSet::new();
     tasks.spawn(listen::serve_tls(https, acceptor, counted, connections, stop.clone()));
-    tasks.spawn(status::serve(http, Arc::new(status_front(&house)?), connections, stop.clone()));
-    tasks.spawn(listen::serve_unix(socket, admin::router(house.admin()), ADMIN_CONNECTIONS_MAX, stop.clone()));
+    tasks.spawn(status::serve(
+        http,
+        Arc::new(status_front(&house)?),
+        connections,
+        stop.clone(),
+    ));
+    tasks.spawn(listen::serve_unix(
+        socket,
+        admin::router(house.admin()),
+        ADMIN_CONNECTIONS_MAX,
+        stop.clone(),
+    ));
     if let Some(listener) = health_listener {
-        let router = health::router(Health { store: house.store.clone(), metrics: house.metrics.clone() });
-        tasks.spawn(listen::serve_plain(listener, router, HEALTH_CONNECTIONS_MAX, stop.clone()));
+        let router = health::router(Health {
+            store: house.store.clone(),
+            issuer: house.issuer.id().clone(),
+            metrics: house.metrics.clone(),
+        });
+        tasks.spawn(listen::serve_plain(
+            listener,
+            router,
+            HEALTH_CONNECTIONS_MAX,
+            stop.clone(),
+        ));
     }
     let status = house.status.clone();
     let status_stop = stop.clone();
@@ -106,6 +155,12 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
     );
     tasks.spawn(Pruner::new(house.store.clone(), house.clock.clone(), house.settings.prune).run(stop.clone()));
     tasks.spawn(own.keep(stop.clone()));
+    tasks.spawn(settle_interrupted(
+        house.store.clone(),
+        house.issuer.clone(),
+        house.clock.clone(),
+        stop.clone(),
+    ));
     tracing::info!(directory = told.directory, http = told.http, "serving");
     ready(&told);
 
@@ -118,14 +173,42 @@ pub async fn run(house: House, stop: watch::Receiver<bool>, ready: impl FnOnce(&
             }
         }
     }
-    let _ = std::fs::remove_file(house.dir.join(ADMIN_SOCKET));
+    let _ = std::fs::remove_file(&socket_path);
     tracing::info!("stopped");
     Ok(())
 }
 
+/// Finishes or gives up what was intended and got stuck: a key that did not sign, a disk that was full for a while.
+///
+/// Without this, such an order would stay in processing until the next start.
+async fn settle_interrupted(
+    store: Arc<dyn Store>,
+    issuer: Arc<Issuer>,
+    clock: SharedClock,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SETTLE_EVERY) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let now = clock.now();
+        let before = now.checked_sub(SETTLE_AFTER).unwrap_or(now);
+        match issuer::resume_before(&*store, std::slice::from_ref(&*issuer), now, before).await {
+            Ok(settled) if settled.finished.is_empty() && settled.voided.is_empty() => {}
+            Ok(settled) => {
+                let (finished, voided) = (settled.finished.len(), settled.voided.len());
+                tracing::warn!(finished, voided, "certificates whose issuing got stuck are settled");
+            }
+            Err(error) => tracing::warn!(%error, "certificates whose issuing got stuck are not settled yet"),
+        }
+    }
+}
+
 /// Collects what relying parties can fetch: the issuing CA's and the root's certificates and CRLs.
 fn status_front(house: &House) -> Result<StatusFront, ServeError> {
-    let roots = folder::certificates(&house.dir.join(folder::ROOT_FILE)).map_err(super::house::part("the root's certificate"))?;
+    let roots = folder::certificates(&house.dir.join(folder::ROOT_FILE))
+        .map_err(super::house::part("the root's certificate"))?;
     let issuing = IssuerFiles {
         id: house.issuer.id().clone(),
         certificate_der: house.issuer.certificate().der.clone(),
@@ -142,26 +225,20 @@ fn status_front(house: &House) -> Result<StatusFront, ServeError> {
     let mut files = vec![issuing];
     if let (Some(root), Some(crl)) = (roots.first(), root_crl) {
         let id = folder::root_id();
-        files.push(IssuerFiles { id, certificate_der: root.clone(), chain: vec![], crl: Some(crl) });
+        files.push(IssuerFiles {
+            id,
+            certificate_der: root.clone(),
+            chain: vec![],
+            crl: Some(crl),
+        });
     }
     let files = StatusFiles::new(files, &roots).map_err(super::house::part("what is served to relying parties"))?;
     Ok(StatusFront::new(house.status.clone(), files, house.clock.clone()))
 }
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { what: address.to_string(), source })
-}
-
-/// Binds the operators' socket, for the CA's own user alone.
-///
-/// The store's lock was taken before, so a socket that is there belongs to nobody any more.
-fn bind_socket(path: &Path) -> Result<UnixListener, ServeError> {
-    let listen = |source| ServeError::Listen { what: path.display().to_string(), source };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(listen(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(listen)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(listen)?;
-    Ok(listener)
+async fn bind(sockets: &Sockets, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    sockets.listen(address).await.map_err(|source| ServeError::Listen {
+        what: address.to_string(),
+        source,
+    })
 }

@@ -97,6 +97,11 @@ impl Keyring {
         }
     }
 
+    /// Returns what the keys are encrypted with, for another key that belongs to the same folder.
+    pub fn passphrase(&self) -> Option<&Passphrase> {
+        self.passphrase.as_ref()
+    }
+
     /// Returns the file of an issuer's key.
     pub fn path(&self, issuer: &IssuerId) -> PathBuf {
         self.folder.join(format!("{issuer}.pem"))

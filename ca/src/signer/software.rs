@@ -112,8 +112,7 @@ impl PrivateKey {
                 let (mut salt, mut iv) = ([0; 16], [0; 16]);
                 getrandom::fill(&mut salt).map_err(|e| failed(e.to_string()))?;
                 getrandom::fill(&mut iv).map_err(|e| failed(e.to_string()))?;
-                let parameters = pbes2::Parameters::scrypt_aes256cbc(Default::default(), &salt, &iv)
-                    .map_err(|e| failed(e.to_string()))?;
+                let parameters = encryption(&salt, &iv);
                 PrivateKeyInfo::from_der(&self.pkcs8)
                     .map_err(|e| failed(e.to_string()))?
                     .encrypt_with_params(parameters, passphrase.expose())
@@ -128,6 +127,22 @@ impl PrivateKey {
         document
             .to_pem(label, der::pem::LineEnding::LF)
             .map_err(|e| failed(e.to_string()))
+    }
+}
+
+/// scrypt as strong as openssl opens without being told: it grants scrypt 32 MiB, so that a greater
+/// N would lock operators out of their own keys; p makes up for it. AES-256 in CBC mode.
+fn encryption<'a>(salt: &'a [u8; 16], iv: &'a [u8; 16]) -> pbes2::Parameters<'a> {
+    let kdf = pbes2::ScryptParams {
+        salt,
+        cost_parameter: 1 << 14,
+        block_size: 8,
+        parallelization: 5,
+        key_length: None,
+    };
+    pbes2::Parameters {
+        kdf: pbes2::Kdf::Scrypt(kdf),
+        encryption: pbes2::EncryptionScheme::Aes256Cbc { iv },
     }
 }
 

@@ -1,7 +1,8 @@
 //! A Batch: a change of state and the record of it, as one durable transaction.
 
 use crate::model::{
-    Account, AuditEvent, Authorization, BlockedKey, Certificate, CrlRecord, ExternalKey, Order,
+    Account, AccountId, AuditEvent, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
+    Order, Version,
 };
 
 /// One change. Records are written whole.
@@ -34,12 +35,28 @@ pub enum Change {
 pub struct Batch {
     pub(crate) changes: Vec<Change>,
     pub(crate) events: Vec<AuditEvent>,
+    pub(crate) premises: Vec<Premise>,
+}
+
+/// A record that the decision rests on without changing it: if it is another by now, the batch is refused as a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Premise {
+    /// The account has this version.
+    Account(AccountId, Version),
+    /// The authorization has this version.
+    Authorization(AuthorizationId, Version),
+    /// No such key is blocked (SHA-256 of its SubjectPublicKeyInfo).
+    KeyNotBlocked([u8; 32]),
 }
 
 impl Batch {
     /// Starts a batch with what will be told about it.
     pub fn new(event: AuditEvent) -> Self {
-        Self { changes: Vec::new(), events: vec![event] }
+        Self {
+            changes: Vec::new(),
+            events: vec![event],
+            premises: Vec::new(),
+        }
     }
 
     /// Adds a change.
@@ -54,6 +71,18 @@ impl Batch {
     pub fn and(mut self, event: AuditEvent) -> Self {
         self.events.push(event);
         self
+    }
+
+    /// Adds something that the decision rests on.
+    #[must_use]
+    pub fn provided(mut self, premise: Premise) -> Self {
+        self.premises.push(premise);
+        self
+    }
+
+    /// Returns what the decision rests on.
+    pub fn premises(&self) -> &[Premise] {
+        &self.premises
     }
 
     /// Adds a change in place.

@@ -6,7 +6,5 @@ pub mod contract;
 pub mod embedded;
 mod port;
 
-pub use batch::{Batch, Change};
-pub use port::{
-    CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store, Unique,
-};
+pub use batch::{Batch, Change, Premise};
+pub use port::{CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store, Unique};

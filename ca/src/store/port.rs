@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use super::Batch;
 use crate::model::{
-    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate,
-    CrlRecord, ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
+    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
+    IssuerId, Order, OrderId, Serial, StatusRecord,
 };
 
 /// What the CA remembers.
@@ -23,6 +23,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`CommitError::Conflict`] if a record has another version than the batch was decided on,
     /// [`CommitError::Duplicate`] if something unique is there already. In both cases nothing was changed.
     async fn commit(&self, batch: Batch) -> Result<(), CommitError>;
+
+    /// Returns whether commits are taken: a backend that once could not tell whether a commit was durable takes no more.
+    fn writable(&self) -> bool;
 
     /// Returns a signal that moves after every commit, for workers that wait for something to do.
     fn changed(&self) -> watch::Receiver<u64>;
@@ -49,21 +52,41 @@ pub trait Store: Send + Sync + 'static {
     /// Finds an authorization.
     async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError>;
     /// Finds the account's valid authorization for exactly this name with the latest expiry, if one is still good at `at`.
-    async fn valid_authorization(&self, account: AccountId, name: &Name, at: Timestamp) -> Result<Option<Authorization>, ReadError>;
+    async fn valid_authorization(
+        &self,
+        account: AccountId,
+        name: &Name,
+        at: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError>;
     /// Finds the account's pending authorization for exactly this name with the latest expiry, if one is still good at `at`.
-    async fn pending_authorization(&self, account: AccountId, name: &Name, at: Timestamp) -> Result<Option<Authorization>, ReadError>;
+    async fn pending_authorization(
+        &self,
+        account: AccountId,
+        name: &Name,
+        at: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError>;
     /// Lists authorizations that the validator has to act on, the longest due first, and returns
     /// when the next one after `now` falls due.
-    async fn authorizations_due(&self, now: Timestamp, limit: usize) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError>;
+    async fn authorizations_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError>;
 
     /// Finds a certificate.
     async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError>;
     /// Lists certificates by serial.
-    async fn certificates(&self, filter: &CertificateFilter, page: Page<Serial>) -> Result<Vec<Certificate>, ReadError>;
+    async fn certificates(&self, filter: &CertificateFilter, page: Page<Serial>)
+    -> Result<Vec<Certificate>, ReadError>;
     /// Lists certificates that are intended and not finished, for the daemon's start.
     async fn certificates_intended(&self, limit: usize) -> Result<Vec<Certificate>, ReadError>;
     /// Lists what a CRL of the issuer must show, by serial: revoked certificates whose `not_after` is later than `since`.
-    async fn revoked(&self, issuer: &IssuerId, since: Timestamp, page: Page<Serial>) -> Result<Vec<StatusRecord>, ReadError>;
+    async fn revoked(
+        &self,
+        issuer: &IssuerId,
+        since: Timestamp,
+        page: Page<Serial>,
+    ) -> Result<Vec<StatusRecord>, ReadError>;
 
     /// Finds a blocked key.
     async fn blocked_key(&self, spki_sha256: [u8; 32]) -> Result<Option<BlockedKey>, ReadError>;
@@ -120,7 +143,10 @@ impl<K> Page<K> {
 
     /// Asks for the page after a key.
     pub fn after(key: K, limit: usize) -> Self {
-        Self { after: Some(key), limit }
+        Self {
+            after: Some(key),
+            limit,
+        }
     }
 }
 

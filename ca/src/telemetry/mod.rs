@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    io::IsTerminal,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -12,8 +13,15 @@ use tracing_subscriber::EnvFilter;
 /// A second call changes nothing, so that a test may start two daemons.
 pub fn start_logging(filter: &str, json: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let _ = if json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
 }
 
 /// Counts since the process started.
@@ -36,7 +44,11 @@ impl Metrics {
         );
         for (class, count) in self.acme_requests.iter().enumerate().skip(1) {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "sigillo_acme_requests_total{{class=\"{class}xx\"}} {}", count.load(Ordering::Relaxed));
+            let _ = writeln!(
+                text,
+                "sigillo_acme_requests_total{{class=\"{class}xx\"}} {}",
+                count.load(Ordering::Relaxed)
+            );
         }
         text
     }

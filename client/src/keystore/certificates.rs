@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::renewal::Renewal;
 use super::{Keystore, Lock, atomic};
 use crate::error::{Error, Result};
@@ -73,7 +75,7 @@ pub struct CertificateSet {
     /// The certificates as PEM, the leaf first.
     pub certificates: Vec<String>,
     /// The private key as PEM, unless it is the user's own.
-    pub key: Option<String>,
+    pub key: Option<Zeroizing<String>>,
     /// How it is renewed.
     pub renewal: Renewal,
 }
@@ -98,14 +100,13 @@ impl StoredCertificate {
     ///
     /// # Errors
     /// When the file is there but cannot be read.
-    pub fn key(&self) -> Result<Option<String>> {
+    pub fn key(&self) -> Result<Option<Zeroizing<String>>> {
         let path = self.dir.join("key.pem");
         let Some(content) = atomic::read_optional(&path)? else {
             return Ok(None);
         };
-        String::from_utf8(content)
-            .map(Some)
-            .map_err(|e| Error::file("understand", &path, e))
+        let text = String::from_utf8(content).map_err(|e| Error::file("understand", &path, e.utf8_error()))?;
+        Ok(Some(Zeroizing::new(text)))
     }
 }
 
@@ -280,7 +281,7 @@ mod tests {
         let leaf = pem::encode(&pem::Pem::new("CERTIFICATE", mark.as_bytes()));
         CertificateSet {
             certificates: vec![leaf, "issuer\n".into()],
-            key: Some(format!("key of {mark}")),
+            key: Some(Zeroizing::new(format!("key of {mark}"))),
             renewal: Renewal {
                 directory: "https://a.example/dir".into(),
                 ca_root: None,
@@ -300,8 +301,8 @@ mod tests {
     fn read_whole(store: &Keystore, name: &CertificateName) -> String {
         let stored = store.require_certificate(name).unwrap();
         let mark = String::from_utf8(stored.leaf.clone()).unwrap();
-        assert_eq!(stored.key().unwrap().unwrap(), format!("key of {mark}"));
-        assert_eq!(stored.renewal.names, [mark.clone()]);
+        assert_eq!(*stored.key().unwrap().unwrap(), format!("key of {mark}"));
+        assert_eq!(stored.renewal.names, [mark.as_str()]);
         assert!(stored.fullchain.ends_with("issuer\n"));
         mark
     }

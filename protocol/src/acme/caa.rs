@@ -53,9 +53,7 @@ pub enum CaaRefusal {
         found: String,
     },
     /// This issuer is named, but only for another account or another method.
-    #[error(
-        "the CAA {property} property for this issuer is limited by {parameter}, which is not met"
-    )]
+    #[error("the CAA {property} property for this issuer is limited by {parameter}, which is not met")]
     NotMet {
         /// `issue` or `issuewild`.
         property: &'static str,
@@ -71,15 +69,8 @@ pub enum CaaRefusal {
 /// [`CaaRefusal`] when the set forbids issuance.
 pub fn permits(records: &[CaaRecord], question: &CaaQuestion<'_>) -> Result<(), CaaRefusal> {
     let is = |record: &CaaRecord, tag: &str| record.tag.eq_ignore_ascii_case(tag);
-    let known = |record: &CaaRecord| {
-        ["issue", "issuewild", "iodef"]
-            .iter()
-            .any(|tag| is(record, tag))
-    };
-    if let Some(unknown) = records
-        .iter()
-        .find(|r| r.flags & CRITICAL != 0 && !known(r))
-    {
+    let known = |record: &CaaRecord| ["issue", "issuewild", "iodef"].iter().any(|tag| is(record, tag));
+    if let Some(unknown) = records.iter().find(|r| r.flags & CRITICAL != 0 && !known(r)) {
         return Err(CaaRefusal::UnknownCritical {
             tag: shown(&unknown.tag),
         });
@@ -96,18 +87,10 @@ pub fn permits(records: &[CaaRecord], question: &CaaQuestion<'_>) -> Result<(), 
         return Ok(());
     }
     let mut refusal = None;
-    for value in values
-        .iter()
-        .filter(|value| value.names(question.issuer_names))
-    {
+    for value in values.iter().filter(|value| value.names(question.issuer_names)) {
         match value.unmet(question) {
             None => return Ok(()),
-            Some(parameter) => {
-                refusal = Some(CaaRefusal::NotMet {
-                    property,
-                    parameter,
-                })
-            }
+            Some(parameter) => refusal = Some(CaaRefusal::NotMet { property, parameter }),
         }
     }
     Err(refusal.unwrap_or_else(|| CaaRefusal::OtherIssuer {
@@ -156,29 +139,19 @@ impl<'a> IssueValue<'a> {
         let parameters = match parameters {
             "" => Vec::new(),
             // The grammar has no parameter between or behind semicolons that is not there.
-            parameters => parameters
-                .split(';')
-                .map(parameter)
-                .collect::<Option<_>>()?,
+            parameters => parameters.split(';').map(parameter).collect::<Option<_>>()?,
         };
         Some(Self { issuer, parameters })
     }
 
     fn names(&self, issuers: &[String]) -> bool {
-        !self.issuer.is_empty()
-            && issuers
-                .iter()
-                .any(|ours| ours.eq_ignore_ascii_case(self.issuer))
+        !self.issuer.is_empty() && issuers.iter().any(|ours| ours.eq_ignore_ascii_case(self.issuer))
     }
 
     /// Returns the parameter of RFC 8657 that is not met.
     fn unmet(&self, question: &CaaQuestion<'_>) -> Option<&'static str> {
         let account = |value: &str| question.account_uri == Some(value);
-        let method = |value: &str| {
-            question
-                .method
-                .is_some_and(|method| lists(value, method.as_str()))
-        };
+        let method = |value: &str| question.method.is_some_and(|method| lists(value, method.as_str()));
         if !self.satisfies("accounturi", account) {
             Some("accounturi")
         } else if !self.satisfies("validationmethods", method) {
@@ -204,12 +177,7 @@ impl<'a> IssueValue<'a> {
 
 /// Tells whether a `validationmethods` list is well-formed and has the method (RFC 8657 section 4).
 fn lists(value: &str, method: &str) -> bool {
-    let is_method = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
+    let is_method = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     value.split(',').all(is_method) && value.split(',').any(|label| label == method)
 }
 
@@ -227,10 +195,7 @@ fn trim(text: &str) -> &str {
 
 fn is_label(label: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    !label.is_empty()
-        && label.bytes().all(inner)
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+    !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
 }
 
 #[cfg(test)]

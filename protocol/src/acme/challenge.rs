@@ -43,7 +43,10 @@ impl std::str::FromStr for ChallengeType {
     type Err = UnknownChallengeType;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|t| t.as_str() == name).ok_or(UnknownChallengeType)
+        Self::ALL
+            .into_iter()
+            .find(|t| t.as_str() == name)
+            .ok_or(UnknownChallengeType)
     }
 }
 

@@ -136,9 +136,7 @@ impl DnsName {
 
     /// Returns the name without its first label, unless that was the only one.
     pub fn parent(&self) -> Option<Self> {
-        self.0
-            .split_once('.')
-            .map(|(_, rest)| Self(rest.to_owned()))
+        self.0.split_once('.').map(|(_, rest)| Self(rest.to_owned()))
     }
 }
 
@@ -190,8 +188,7 @@ fn check_label(label: &str) -> Result<(), NameError> {
 
 /// Tells whether a name with A-labels comes back unchanged from its Unicode form.
 fn is_well_formed(name: &str) -> bool {
-    let (unicode, result) =
-        Uts46::new().to_unicode(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
+    let (unicode, result) = Uts46::new().to_unicode(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
     if result.is_err() {
         return false;
     }
@@ -229,9 +226,7 @@ impl Serialize for DnsName {
 
 impl<'de> Deserialize<'de> for DnsName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -278,7 +278,11 @@ mod tests {
 
     #[test]
     fn compound_keeps_a_common_type() {
-        let sub = |kind| Subproblem { kind, detail: "no".into(), identifier: None };
+        let sub = |kind| Subproblem {
+            kind,
+            detail: "no".into(),
+            identifier: None,
+        };
         let same = Problem::compound(vec![sub(ErrorType::Caa), sub(ErrorType::Caa)]).unwrap();
         assert_eq!(same.kind, ErrorType::Caa);
         let mixed = Problem::compound(vec![sub(ErrorType::Caa), sub(ErrorType::Dns)]).unwrap();

@@ -24,13 +24,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them, the preferred ones first.
-    pub const ALL: [Self; 5] = [
-        Self::Es256,
-        Self::Es384,
-        Self::EdDsa,
-        Self::Rs256,
-        Self::Ps256,
-    ];
+    pub const ALL: [Self; 5] = [Self::Es256, Self::Es384, Self::EdDsa, Self::Rs256, Self::Ps256];
 
     /// Returns the name as it travels.
     pub const fn as_str(self) -> &'static str {
@@ -124,11 +118,7 @@ mod tests {
             assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name}");
         }
         for name in ["none", "ES256", "RS256", "HS1", "hs256"] {
-            assert_eq!(
-                name.parse::<MacAlgorithm>(),
-                Err(UnknownAlgorithm),
-                "{name}"
-            );
+            assert_eq!(name.parse::<MacAlgorithm>(), Err(UnknownAlgorithm), "{name}");
         }
     }
 

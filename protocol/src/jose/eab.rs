@@ -69,15 +69,9 @@ impl UnverifiedBinding {
     /// `malformed` when it is no JWS of the right form, its algorithm is no MAC, it has a nonce,
     /// or its payload is no acceptable key.
     pub fn parse(json: &str) -> Result<Self, Problem> {
-        let refused =
-            |detail: String| Problem::malformed(format!("externalAccountBinding: {detail}"));
-        let parts =
-            Flattened::parse(json.as_bytes()).map_err(|error| refused(error.to_string()))?;
-        let required = |name| {
-            parts
-                .required(name)
-                .map_err(|error| refused(error.to_string()))
-        };
+        let refused = |detail: String| Problem::malformed(format!("externalAccountBinding: {detail}"));
+        let parts = Flattened::parse(json.as_bytes()).map_err(|error| refused(error.to_string()))?;
+        let required = |name| parts.required(name).map_err(|error| refused(error.to_string()));
         let alg = required("alg")?
             .parse()
             .map_err(|_| refused("alg must be HS256, HS384 or HS512".into()))?;
@@ -87,10 +81,8 @@ impl UnverifiedBinding {
             }
         }
         let (kid, url) = (required("kid")?, required("url")?);
-        let payload = str::from_utf8(&parts.payload)
-            .map_err(|_| refused("the payload is not UTF-8".into()))?;
-        let key =
-            Jwk::from_json(payload).map_err(|error| refused(format!("the payload: {error}")))?;
+        let payload = str::from_utf8(&parts.payload).map_err(|_| refused("the payload is not UTF-8".into()))?;
+        let key = Jwk::from_json(payload).map_err(|error| refused(format!("the payload: {error}")))?;
         Ok(Self {
             alg,
             kid,
@@ -125,12 +117,8 @@ impl UnverifiedBinding {
                 self.alg
             )));
         }
-        hmac::verify(
-            &hmac_key(self.alg, mac_key),
-            self.signing_input.as_bytes(),
-            &self.mac,
-        )
-        .map_err(|_| Problem::unauthorized("externalAccountBinding: the MAC does not verify"))?;
+        hmac::verify(&hmac_key(self.alg, mac_key), self.signing_input.as_bytes(), &self.mac)
+            .map_err(|_| Problem::unauthorized("externalAccountBinding: the MAC does not verify"))?;
         if self.url != url {
             return Err(Problem::malformed(
                 "externalAccountBinding: its url is not that of the request",

@@ -30,25 +30,23 @@ const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k",
 
 /// A modulus that one of these divides was made by a broken generator.
 const SMALL_PRIMES: [u64; 53] = [
-    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
-    101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193,
-    197, 199, 211, 223, 227, 229, 233, 239, 241, 251,
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199, 211, 223, 227, 229, 233, 239,
+    241, 251,
 ];
 
 /// The DER of a SubjectPublicKeyInfo for P-256, up to the point (RFC 5480 section 2).
 const SPKI_P256: &[u8] = &[
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 /// The same for P-384.
 const SPKI_P384: &[u8] = &[
-    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b,
-    0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00,
+    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
+    0x22, 0x03, 0x62, 0x00,
 ];
 /// The same for Ed25519 (RFC 8410 section 4).
-const SPKI_ED25519: &[u8] = &[
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+const SPKI_ED25519: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Why a key is not accepted. All of it is the sender's to mend, and fit to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,9 +82,7 @@ pub enum JwkError {
     #[error("the RSA modulus has {0} bits: {RSA_MIN_BITS} to {RSA_MAX_BITS} are accepted")]
     RsaLength(usize),
     /// The RSA exponent is even, 1, or too long.
-    #[error(
-        "the RSA exponent must be odd, at least 3, and at most {RSA_MAX_EXPONENT_BYTES} octets long"
-    )]
+    #[error("the RSA exponent must be odd, at least 3, and at most {RSA_MAX_EXPONENT_BYTES} octets long")]
     RsaExponent,
     /// The RSA modulus is even or has a small factor.
     #[error("the RSA modulus has a small factor")]
@@ -177,10 +173,7 @@ impl Jwk {
         if kty == "oct" {
             return Err(JwkError::KeyType);
         }
-        if let Some(name) = PRIVATE_MEMBERS
-            .into_iter()
-            .find(|name| members.contains_key(*name))
-        {
+        if let Some(name) = PRIVATE_MEMBERS.into_iter().find(|name| members.contains_key(*name)) {
             return Err(JwkError::Private(name));
         }
         match kty {
@@ -264,11 +257,7 @@ impl Jwk {
         if !odd(&e) || e == [1] || e.len() > RSA_MAX_EXPONENT_BYTES {
             return Err(JwkError::RsaExponent);
         }
-        if !odd(&n)
-            || SMALL_PRIMES
-                .into_iter()
-                .any(|prime| remainder(&n, prime) == 0)
-        {
+        if !odd(&n) || SMALL_PRIMES.into_iter().any(|prime| remainder(&n, prime) == 0) {
             return Err(JwkError::RsaModulus);
         }
         Ok(Self {
@@ -342,22 +331,14 @@ impl Jwk {
     /// Returns the thumbprint with SHA-256 (RFC 7638 section 3).
     pub fn thumbprint(&self) -> Thumbprint {
         let hash = digest::digest(&digest::SHA256, self.to_json().as_bytes());
-        Thumbprint(
-            hash.as_ref()
-                .try_into()
-                .expect("invariant: SHA-256 gives 32 octets"),
-        )
+        Thumbprint(hash.as_ref().try_into().expect("invariant: SHA-256 gives 32 octets"))
     }
 
     /// Returns the algorithms that the key can be used with; the first one is preferred.
     pub fn algorithms(&self) -> &'static [Algorithm] {
         match &self.material {
-            Material::Ec {
-                curve: Curve::P256, ..
-            } => &[Algorithm::Es256],
-            Material::Ec {
-                curve: Curve::P384, ..
-            } => &[Algorithm::Es384],
+            Material::Ec { curve: Curve::P256, .. } => &[Algorithm::Es256],
+            Material::Ec { curve: Curve::P384, .. } => &[Algorithm::Es384],
             Material::Ed25519 { .. } => &[Algorithm::EdDsa],
             Material::Rsa { .. } => &[Algorithm::Rs256, Algorithm::Ps256],
         }
@@ -368,26 +349,14 @@ impl Jwk {
     /// # Errors
     ///
     /// [`VerifyError`] says whether the algorithm or the signature is wrong.
-    pub fn verify(
-        &self,
-        alg: Algorithm,
-        input: &[u8],
-        signature: &[u8],
-    ) -> Result<(), VerifyError> {
+    pub fn verify(&self, alg: Algorithm, input: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
         if !self.algorithms().contains(&alg) {
             return Err(VerifyError::Algorithm);
         }
         match &self.material {
             Material::Ed25519 { x } => verify_ed25519(x, input, signature),
-            Material::Ec { point, .. } => {
-                verify_jwt(&DecodingKey::from_ec_der(point), alg, input, signature)
-            }
-            Material::Rsa { n, e } => verify_jwt(
-                &DecodingKey::from_rsa_raw_components(n, e),
-                alg,
-                input,
-                signature,
-            ),
+            Material::Ec { point, .. } => verify_jwt(&DecodingKey::from_ec_der(point), alg, input, signature),
+            Material::Rsa { n, e } => verify_jwt(&DecodingKey::from_rsa_raw_components(n, e), alg, input, signature),
         }
     }
 
@@ -406,10 +375,7 @@ impl Jwk {
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, JwkError> {
-    members
-        .get(name)
-        .and_then(Value::as_str)
-        .ok_or(JwkError::Member(name))
+    members.get(name).and_then(Value::as_str).ok_or(JwkError::Member(name))
 }
 
 fn octets(members: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, JwkError> {
@@ -419,33 +385,22 @@ fn octets(members: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, J
 /// The remainder of a big-endian number by a divisor below 2^32.
 fn remainder(number: &[u8], divisor: u64) -> u64 {
     let (head, words) = number.split_at(number.len() % 4);
-    let first = head
-        .iter()
-        .fold(0, |rest, octet| (rest << 8) | u64::from(*octet))
-        % divisor;
+    let first = head.iter().fold(0, |rest, octet| (rest << 8) | u64::from(*octet)) % divisor;
     words.chunks_exact(4).fold(first, |rest, word| {
-        let word = word
-            .iter()
-            .fold(0, |value, octet| (value << 8) | u64::from(*octet));
+        let word = word.iter().fold(0, |value, octet| (value << 8) | u64::from(*octet));
         ((rest << 32) | word) % divisor
     })
 }
 
 fn verify_ed25519(x: &[u8; 32], input: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
-    let signature =
-        ed25519_dalek::Signature::from_slice(signature).map_err(|_| VerifyError::Signature)?;
+    let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| VerifyError::Signature)?;
     ed25519_dalek::VerifyingKey::from_bytes(x)
         .and_then(|key| key.verify_strict(input, &signature))
         .map_err(|_| VerifyError::Signature)
 }
 
 /// Verifies with the raw primitive of jsonwebtoken: its header and claim rules are not ACME's.
-fn verify_jwt(
-    key: &DecodingKey,
-    alg: Algorithm,
-    input: &[u8],
-    signature: &[u8],
-) -> Result<(), VerifyError> {
+fn verify_jwt(key: &DecodingKey, alg: Algorithm, input: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
     let alg = match alg {
         Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
         Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,
@@ -481,10 +436,7 @@ impl FromStr for Thumbprint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let octets = base64url::decode(text)?;
-        octets
-            .try_into()
-            .map(Self)
-            .map_err(|_| base64url::Base64UrlError)
+        octets.try_into().map(Self).map_err(|_| base64url::Base64UrlError)
     }
 }
 

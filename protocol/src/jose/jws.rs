@@ -30,10 +30,7 @@ pub enum JwsError {
     #[error("{0}")]
     BadKey(#[from] JwkError),
     /// The algorithm does not fit the key.
-    #[error(
-        "the algorithm {alg} does not fit the key, which goes with {}",
-        names(allowed)
-    )]
+    #[error("the algorithm {alg} does not fit the key, which goes with {}", names(allowed))]
     KeyMismatch {
         /// The algorithm in the header.
         alg: Algorithm,
@@ -98,9 +95,7 @@ impl Flattened {
         let members: Map<String, Value> = object(body, "the body")?;
         for name in ["signatures", "header"] {
             if members.contains_key(name) {
-                return Err(malformed(format!(
-                    "a JWS with the member {name:?} is not accepted"
-                )));
+                return Err(malformed(format!("a JWS with the member {name:?} is not accepted")));
             }
         }
         let protected = member(&members, "protected")?;
@@ -108,9 +103,7 @@ impl Flattened {
         let header = object(&octets(protected, "protected")?, "the protected header")?;
         for name in ["crit", "b64"] {
             if header.contains_key(name) {
-                return Err(malformed(format!(
-                    "the header parameter {name:?} is not understood"
-                )));
+                return Err(malformed(format!("the header parameter {name:?} is not understood")));
             }
         }
         Ok(Self {
@@ -126,9 +119,7 @@ impl Flattened {
         match self.header.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(malformed(format!(
-                "the header parameter {name:?} is not a string"
-            ))),
+            Some(_) => Err(malformed(format!("the header parameter {name:?} is not a string"))),
         }
     }
 
@@ -140,22 +131,16 @@ impl Flattened {
 }
 
 fn object(bytes: &[u8], what: &str) -> Result<Map<String, Value>, JwsError> {
-    json::from_slice(bytes)
-        .map_err(|error| malformed(format!("{what} is not a JSON object: {error}")))
+    json::from_slice(bytes).map_err(|error| malformed(format!("{what} is not a JSON object: {error}")))
 }
 
 fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, JwsError> {
     let text = members.get(name).and_then(Value::as_str);
-    text.ok_or_else(|| {
-        malformed(format!(
-            "the JWS member {name:?} is missing or not a string"
-        ))
-    })
+    text.ok_or_else(|| malformed(format!("the JWS member {name:?} is missing or not a string")))
 }
 
 fn octets(text: &str, name: &str) -> Result<Vec<u8>, JwsError> {
-    base64url::decode(text)
-        .map_err(|error| malformed(format!("the JWS member {name:?} is {error}")))
+    base64url::decode(text).map_err(|error| malformed(format!("the JWS member {name:?} is {error}")))
 }
 
 /// A JWS whose form is right and whose signature nobody has looked at.
@@ -185,13 +170,8 @@ impl UnverifiedJws {
             .parse()
             .map_err(|_| JwsError::UnsupportedAlgorithm(alg.chars().take(MAX_SHOWN).collect()))?;
         let nonce = parts.text("nonce")?;
-        if nonce
-            .as_deref()
-            .is_some_and(|nonce| !base64url::is_alphabet(nonce))
-        {
-            return Err(malformed(
-                "the nonce is not base64url (RFC 8555 section 6.5.2)",
-            ));
+        if nonce.as_deref().is_some_and(|nonce| !base64url::is_alphabet(nonce)) {
+            return Err(malformed("the nonce is not base64url (RFC 8555 section 6.5.2)"));
         }
         let url = parts.required("url")?;
         let key = key_ref(&parts, alg)?;
@@ -411,8 +391,7 @@ pub fn sign(
     with: SignWith<'_>,
     payload: &[u8],
 ) -> Result<String, SignError> {
-    let jwk = RawValue::from_string(signer.jwk().to_json())
-        .map_err(|error| SignError(error.to_string()))?;
+    let jwk = RawValue::from_string(signer.jwk().to_json()).map_err(|error| SignError(error.to_string()))?;
     let (jwk, kid) = match with {
         SignWith::Jwk => (Some(&*jwk), None),
         SignWith::Kid(kid) => (None, Some(kid)),

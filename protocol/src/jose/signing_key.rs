@@ -75,11 +75,7 @@ fn ecdsa(der: &[u8]) -> Option<Loaded> {
         (&aws::ECDSA_P384_SHA384_FIXED_SIGNING, Algorithm::Es384),
     ]
     .into_iter()
-    .find_map(|(signing, alg)| {
-        EcdsaKeyPair::from_pkcs8(signing, der)
-            .ok()
-            .map(|pair| (pair, alg))
-    })?;
+    .find_map(|(signing, alg)| EcdsaKeyPair::from_pkcs8(signing, der).ok().map(|pair| (pair, alg)))?;
     let jwk = Jwk::from_sec1(algorithm, pair.public_key().as_ref());
     Some((Private::Ecdsa(pair), jwk))
 }
@@ -126,13 +122,8 @@ impl JwsSigner for SigningKey {
             Private::Ed25519(key) => Ok(key.sign(input).to_bytes().to_vec()),
             Private::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(
-                    &aws::RSA_PKCS1_SHA256,
-                    &SystemRandom::new(),
-                    input,
-                    &mut signature,
-                )
-                .map_err(failed)?;
+                pair.sign(&aws::RSA_PKCS1_SHA256, &SystemRandom::new(), input, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
         }

@@ -17,9 +17,7 @@ const LINE: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// It is too long.
-    #[error(
-        "the chain is longer than {MAX_CHAIN_BYTES} octets or {MAX_CHAIN_CERTIFICATES} certificates"
-    )]
+    #[error("the chain is longer than {MAX_CHAIN_BYTES} octets or {MAX_CHAIN_CERTIFICATES} certificates")]
     TooLong,
     /// It is no text.
     #[error("the chain is not ASCII text")]
@@ -94,9 +92,7 @@ impl Chain {
 
     /// Returns the end-entity certificate in DER.
     pub fn leaf(&self) -> &[u8] {
-        self.certificates
-            .first()
-            .expect("invariant: a chain is never empty")
+        self.certificates.first().expect("invariant: a chain is never empty")
     }
 
     /// Returns all certificates in DER.
@@ -125,17 +121,12 @@ impl Chain {
 }
 
 /// Reads the lines of a block up to its end.
-fn certificate<'a>(
-    lines: impl Iterator<Item = &'a str>,
-    block: usize,
-) -> Result<Vec<u8>, ChainError> {
+fn certificate<'a>(lines: impl Iterator<Item = &'a str>, block: usize) -> Result<Vec<u8>, ChainError> {
     let mut encoded = String::new();
     for line in lines {
         let line = line.trim_end();
         if line == END {
-            let der = STANDARD
-                .decode(&encoded)
-                .map_err(|_| ChainError::Encoding { block })?;
+            let der = STANDARD.decode(&encoded).map_err(|_| ChainError::Encoding { block })?;
             return match X509Certificate::from_der(&der) {
                 Ok(([], _)) => Ok(der),
                 _ => Err(ChainError::Certificate { block }),
@@ -162,12 +153,7 @@ mod tests {
         let chain = Chain::from_pem(text.as_bytes()).unwrap();
         assert_eq!(chain.certificates().len(), 2);
         assert_eq!(chain.leaf(), chain.certificates()[0]);
-        assert!(
-            chain
-                .to_pem()
-                .lines()
-                .all(|line| line.len() <= 64 && line.is_ascii())
-        );
+        assert!(chain.to_pem().lines().all(|line| line.len() <= 64 && line.is_ascii()));
         assert_eq!(Chain::from_pem(chain.to_pem().as_bytes()), Ok(chain));
     }
 
@@ -207,10 +193,7 @@ mod tests {
         assert_eq!(Chain::from_pem(b"\n\n"), Err(ChainError::Empty));
         assert_eq!(Chain::from_pem(b"\xff"), Err(ChainError::NotText));
         let cut = &good[..good.len() - 30];
-        assert_eq!(
-            Chain::from_pem(cut.as_bytes()),
-            Err(ChainError::Encoding { block: 1 })
-        );
+        assert_eq!(Chain::from_pem(cut.as_bytes()), Err(ChainError::Encoding { block: 1 }));
         assert_eq!(
             Chain::from_pem(good.replacen('M', "*", 1).as_bytes()),
             Err(ChainError::Encoding { block: 1 })

@@ -72,9 +72,7 @@ pub enum OrderingError {
     #[error("there is no account at this server yet")]
     NoAccount,
     /// The server makes accounts only for those it knows otherwise.
-    #[error(
-        "the server asks for an external account binding: a key identifier and a MAC key from its operator"
-    )]
+    #[error("the server asks for an external account binding: a key identifier and a MAC key from its operator")]
     ExternalAccountRequired,
     /// The account key cannot sign.
     #[error(transparent)]
@@ -85,8 +83,7 @@ pub enum OrderingError {
 }
 
 fn reason(problem: &Option<Box<Problem>>) -> String {
-    problem.as_ref().map_or_else(
-        || "the server gave no reason".to_owned(),
-        |problem| problem.to_string(),
-    )
+    problem
+        .as_ref()
+        .map_or_else(|| "the server gave no reason".to_owned(), |problem| problem.to_string())
 }

@@ -226,10 +226,7 @@ impl Exchange {
             return self.sign();
         }
         let busy = matches!(response.status, 429 | 503) && self.busy_retries < MAX_BUSY_RETRIES;
-        match response
-            .retry_after
-            .filter(|wait| busy && *wait <= MAX_BUSY_WAIT)
-        {
+        match response.retry_after.filter(|wait| busy && *wait <= MAX_BUSY_WAIT) {
             Some(wait) => {
                 self.busy_retries += 1;
                 ExchangeStep::Wait(wait, Paused(self))

@@ -93,10 +93,7 @@ impl Response {
 
     /// Tells whether the body is of a media type, whatever its parameters.
     pub(super) fn is_of_type(&self, media_type: &str) -> bool {
-        let essence = self
-            .content_type
-            .as_deref()
-            .and_then(|value| value.split(';').next());
+        let essence = self.content_type.as_deref().and_then(|value| value.split(';').next());
         essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
     }
 }
@@ -116,10 +113,7 @@ impl Link {
     pub fn parse_all(value: &str) -> Vec<Self> {
         let mut links = Vec::new();
         let mut rest = value;
-        while let Some((url, behind)) = rest
-            .split_once('<')
-            .and_then(|(_, text)| text.split_once('>'))
-        {
+        while let Some((url, behind)) = rest.split_once('<').and_then(|(_, text)| text.split_once('>')) {
             let (parameters, next) = split_outside_quotes(behind, ',');
             if let Some(relations) = relations(parameters) {
                 let link = |relation: &str| Self {
@@ -171,19 +165,10 @@ mod tests {
                 .map(|link| format!("{} {}", link.relation, link.url))
                 .collect::<Vec<_>>()
         };
+        assert_eq!(read("<https://a/1>;rel=\"alternate\""), ["alternate https://a/1"]);
         assert_eq!(
-            read("<https://a/1>;rel=\"alternate\""),
-            ["alternate https://a/1"]
-        );
-        assert_eq!(
-            read(
-                "<https://a/d>; rel=index , <https://a/2> ; title=\"a, b; rel=no\"; REL=\"up alternate\""
-            ),
-            [
-                "index https://a/d",
-                "up https://a/2",
-                "alternate https://a/2"
-            ]
+            read("<https://a/d>; rel=index , <https://a/2> ; title=\"a, b; rel=no\"; REL=\"up alternate\""),
+            ["index https://a/d", "up https://a/2", "alternate https://a/2"]
         );
         for value in [
             "",

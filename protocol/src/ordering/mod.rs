@@ -175,10 +175,7 @@ impl Prove {
 
     /// Tells the server to look: takes the URL of one prepared challenge for each authorization.
     pub fn respond(self, challenges: &[impl AsRef<str>]) -> Step {
-        let chosen = challenges
-            .iter()
-            .map(|url| url.as_ref().to_owned())
-            .collect();
+        let chosen = challenges.iter().map(|url| url.as_ref().to_owned()).collect();
         self.story.respond(self.session, &self.pending, chosen)
     }
 }

@@ -58,22 +58,13 @@ impl Registration {
     /// [`OrderingError::ExternalAccountRequired`] when the server wants a binding and there is none.
     pub fn payload(&self, session: &Session) -> Result<Vec<u8>, OrderingError> {
         let directory = session.directory();
-        if directory.meta.external_account_required
-            && self.external_account.is_none()
-            && !self.only_existing
-        {
+        if directory.meta.external_account_required && self.external_account.is_none() && !self.only_existing {
             return Err(OrderingError::ExternalAccountRequired);
         }
         let bind = |account: &ExternalAccount| {
             let (key, url) = (session.signer().jwk(), &directory.new_account);
-            RawValue::from_string(eab::bind(
-                &account.kid,
-                &account.mac_key,
-                account.alg,
-                url,
-                key,
-            ))
-            .expect("invariant: a binding is JSON")
+            RawValue::from_string(eab::bind(&account.kid, &account.mac_key, account.alg, url, key))
+                .expect("invariant: a binding is JSON")
         };
         let payload = NewAccount {
             contact: self.contact.clone(),

@@ -27,10 +27,7 @@ const MAX_TOKEN: usize = 200;
 const MAX_SHOWN: usize = 200;
 
 /// Reads the object of an answer.
-pub(super) fn read<T: DeserializeOwned>(
-    response: &Response,
-    doing: &'static str,
-) -> Result<T, OrderingError> {
+pub(super) fn read<T: DeserializeOwned>(response: &Response, doing: &'static str) -> Result<T, OrderingError> {
     json::from_slice(&response.body).map_err(|error| OrderingError::Unexpected {
         doing,
         what: error.to_string(),
@@ -65,9 +62,7 @@ pub(super) fn pending(url: String, authorization: Authorization, thumbprint: &st
             kind: challenge.kind,
             url: challenge.url,
             status: challenge.status,
-            key_authorization: token
-                .as_ref()
-                .map(|token| key_authorization(token, thumbprint)),
+            key_authorization: token.as_ref().map(|token| key_authorization(token, thumbprint)),
             token,
         }
     };
@@ -106,10 +101,7 @@ pub(super) fn problem(response: &Response) -> Problem {
         let text: String = text.chars().take(MAX_SHOWN).collect();
         Problem::new(
             ErrorType::Other("about:blank".to_owned()),
-            format!(
-                "HTTP status {} without a problem document: {text}",
-                response.status
-            ),
+            format!("HTTP status {} without a problem document: {text}", response.status),
         )
     });
     problem.status = Some(response.status);

@@ -136,9 +136,7 @@ impl Story {
                 then: Then::Again(paused),
             })),
             ExchangeStep::Done(session, response) => self.accepted(session, stage, response),
-            ExchangeStep::Refused(session, problem, response) => {
-                self.refused(session, stage, problem, &response)
-            }
+            ExchangeStep::Refused(session, problem, response) => self.refused(session, stage, problem, &response),
             ExchangeStep::Failed(session, error) => self.fail(&session, error),
         }
     }
@@ -156,13 +154,7 @@ impl Story {
         }
     }
 
-    fn refused(
-        mut self,
-        session: Session,
-        stage: Stage,
-        problem: Problem,
-        response: &Response,
-    ) -> Step {
+    fn refused(mut self, session: Session, stage: Stage, problem: Problem, response: &Response) -> Step {
         match (stage, &mut self.plan.target) {
             // The certificate has a successor already: renew without naming it (RFC 9773 section 5).
             (Stage::NewOrder, Target::New(order))
@@ -238,11 +230,7 @@ impl Story {
         let Some(url) = self.order_url.clone() else {
             return self.unexpected(&session, doing(Stage::Order), "its URL is not known");
         };
-        self.send(
-            session,
-            Post::as_get(doing(Stage::Order), url),
-            Stage::Order,
-        )
+        self.send(session, Post::as_get(doing(Stage::Order), url), Stage::Order)
     }
 
     fn looked(self, session: Session, response: &Response) -> Step {
@@ -255,11 +243,7 @@ impl Story {
     /// Goes on according to the state of the order.
     fn proceed(mut self, session: Session, order: Order, retry_after: Option<Duration>) -> Step {
         if order.authorizations.len() > MAX_AUTHORIZATIONS {
-            return self.unexpected(
-                &session,
-                doing(Stage::Order),
-                "it has too many authorizations",
-            );
+            return self.unexpected(&session, doing(Stage::Order), "it has too many authorizations");
         }
         // No earlier request got through: the refusal stands.
         let may_go_on = matches!(order.status, OrderStatus::Processing | OrderStatus::Valid);
@@ -277,9 +261,7 @@ impl Story {
         let first_look = self.order.is_none();
         self.order = Some(order.clone());
         match order.status {
-            OrderStatus::Pending if first_look && !order.authorizations.is_empty() => {
-                self.look_at(session, 0)
-            }
+            OrderStatus::Pending if first_look && !order.authorizations.is_empty() => self.look_at(session, 0),
             OrderStatus::Ready if !self.finalized => Step::NeedCsr(Box::new(NeedCsr {
                 session,
                 story: self,
@@ -290,11 +272,7 @@ impl Story {
             }
             OrderStatus::Valid => match order.certificate {
                 Some(url) => self.send(session, download(url), Stage::Certificate),
-                None => self.unexpected(
-                    &session,
-                    doing(Stage::Order),
-                    "it is valid but has no certificate",
-                ),
+                None => self.unexpected(&session, doing(Stage::Order), "it is valid but has no certificate"),
             },
             OrderStatus::Invalid => self.fail(
                 &session,
@@ -352,12 +330,7 @@ impl Story {
     }
 
     /// Takes the challenges that are prepared.
-    pub fn respond(
-        mut self,
-        session: Session,
-        pending: &[Pending],
-        chosen: BTreeSet<String>,
-    ) -> Step {
+    pub fn respond(mut self, session: Session, pending: &[Pending], chosen: BTreeSet<String>) -> Step {
         for authorization in pending {
             let offers = &authorization.challenges;
             let Some(offer) = offers.iter().find(|offer| chosen.contains(&offer.url)) else {
@@ -367,13 +340,7 @@ impl Story {
                     .collect::<Vec<_>>()
                     .join(", ");
                 let identifier = authorization.identifier.clone();
-                return self.fail(
-                    &session,
-                    OrderingError::NoChallenge {
-                        identifier,
-                        offered,
-                    },
-                );
+                return self.fail(&session, OrderingError::NoChallenge { identifier, offered });
             };
             // One that is being looked at needs no second invitation.
             if offer.status == ChallengeStatus::Pending {
@@ -406,9 +373,7 @@ impl Story {
             Err(error) => return self.fail(&session, error),
         };
         match authorization.status {
-            AuthorizationStatus::Pending => {
-                self.wait(session, Stage::Decision(at), response.retry_after)
-            }
+            AuthorizationStatus::Pending => self.wait(session, Stage::Decision(at), response.retry_after),
             AuthorizationStatus::Valid => self.poll(session, Stage::Decision(at + 1)),
             _ => self.fail(&session, not_validated(authorization)),
         }
@@ -465,14 +430,8 @@ impl Story {
         };
         self.chain = Some(chain);
         if self.plan.alternates {
-            let alternates = response
-                .links
-                .iter()
-                .filter(|link| link.relation == "alternate");
-            self.alternate_urls = alternates
-                .take(MAX_ALTERNATES)
-                .map(|link| link.url.clone())
-                .collect();
+            let alternates = response.links.iter().filter(|link| link.relation == "alternate");
+            self.alternate_urls = alternates.take(MAX_ALTERNATES).map(|link| link.url.clone()).collect();
         }
         self.next_alternate(session, 0)
     }

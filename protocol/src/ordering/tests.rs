@@ -136,16 +136,9 @@ fn error(outcome: Outcome) -> OrderingError {
 
 #[test]
 fn registers_proves_finalizes_and_downloads() {
-    let manners = Manners {
-        polls: 2,
-        ..polite()
-    };
+    let manners = Manners { polls: 2, ..polite() };
     let pem = manners.chain.clone().unwrap();
-    let outcome = drive(
-        manners,
-        Plan::new(order()).with_registration(registration()),
-        false,
-    );
+    let outcome = drive(manners, Plan::new(order()).with_registration(registration()), false);
     let issued = outcome.end.unwrap();
     assert_eq!(issued.chain, Chain::from_pem(pem.as_bytes()).unwrap());
     assert_eq!(
@@ -176,14 +169,8 @@ fn registers_proves_finalizes_and_downloads() {
     let [first, second] = &outcome.proofs[..] else {
         panic!("two proofs: {:?}", outcome.proofs)
     };
-    assert_eq!(
-        (first.identifier.value.as_str(), first.wildcard),
-        ("a.example", false)
-    );
-    assert_eq!(
-        (second.identifier.value.as_str(), second.wildcard),
-        ("b.example", true)
-    );
+    assert_eq!((first.identifier.value.as_str(), first.wildcard), ("a.example", false));
+    assert_eq!((second.identifier.value.as_str(), second.wildcard), ("b.example", true));
     assert_eq!(
         first.challenges[0].known, None,
         "an unknown type is shown and passed over"
@@ -204,10 +191,7 @@ fn binds_an_external_account() {
         mac_key: MAC_KEY.to_vec().into(),
         alg: MacAlgorithm::Hs256,
     };
-    assert!(
-        !format!("{external:?}").contains('7'),
-        "no secret in debug output"
-    );
+    assert!(!format!("{external:?}").contains('7'), "no secret in debug output");
     let bound = Registration {
         external_account: Some(external),
         ..registration()
@@ -245,14 +229,7 @@ fn c8555_6_5_08_retries_with_the_nonce_of_the_refusal() {
         true,
     );
     assert!(outcome.end.is_ok());
-    assert_eq!(
-        outcome
-            .log
-            .iter()
-            .filter(|line| line.starts_with("HEAD"))
-            .count(),
-        1
-    );
+    assert_eq!(outcome.log.iter().filter(|line| line.starts_with("HEAD")).count(), 1);
     let outcome = drive(
         Manners {
             bad_nonces: 2,
@@ -263,14 +240,7 @@ fn c8555_6_5_08_retries_with_the_nonce_of_the_refusal() {
         true,
     );
     assert!(outcome.end.is_ok());
-    assert_eq!(
-        outcome
-            .log
-            .iter()
-            .filter(|line| line.starts_with("HEAD"))
-            .count(),
-        3
-    );
+    assert_eq!(outcome.log.iter().filter(|line| line.starts_with("HEAD")).count(), 3);
 }
 
 #[test]
@@ -301,10 +271,7 @@ fn refuses_a_nonce_that_is_none() {
             Plan::new(order()),
             true,
         );
-        assert!(
-            matches!(error(outcome), OrderingError::Unexpected { .. }),
-            "{nonce:?}"
-        );
+        assert!(matches!(error(outcome), OrderingError::Unexpected { .. }), "{nonce:?}");
     }
 }
 
@@ -394,14 +361,7 @@ fn renews_without_replaces_when_there_is_a_successor() {
         true,
     );
     assert!(outcome.end.is_ok());
-    assert_eq!(
-        outcome
-            .log
-            .iter()
-            .filter(|line| *line == "POST /new-order")
-            .count(),
-        2
-    );
+    assert_eq!(outcome.log.iter().filter(|line| *line == "POST /new-order").count(), 2);
 }
 
 #[test]
@@ -442,11 +402,7 @@ fn names_what_is_on_offer_when_nothing_was_prepared() {
         token: Some("../../etc/passwd"),
         ..polite()
     };
-    let OrderingError::NoChallenge {
-        identifier,
-        offered,
-    } = error(drive(unusable, Plan::new(order()), true))
-    else {
+    let OrderingError::NoChallenge { identifier, offered } = error(drive(unusable, Plan::new(order()), true)) else {
         panic!("no challenge")
     };
     assert_eq!(
@@ -490,10 +446,7 @@ fn polls_as_told_and_within_its_limits() {
     assert_eq!(outcome.waits, vec![Duration::from_secs(3); 125]);
     assert!(matches!(error(outcome), OrderingError::NotYet { .. }));
     let outcome = drive(slow(None), Plan::new(order()), true);
-    assert_eq!(
-        outcome.waits[..4],
-        [250, 500, 1000, 2000].map(Duration::from_millis)
-    );
+    assert_eq!(outcome.waits[..4], [250, 500, 1000, 2000].map(Duration::from_millis));
     assert!(outcome.waits.iter().sum::<Duration>() < Duration::from_secs(620));
     let outcome = drive(slow(Some(86_400)), Plan::new(order()), true);
     assert!(outcome.waits.is_empty());
@@ -504,12 +457,7 @@ fn polls_as_told_and_within_its_limits() {
         }
     );
     let outcome = drive(slow(Some(0)), Plan::new(order()), true);
-    assert!(
-        outcome
-            .waits
-            .iter()
-            .all(|wait| *wait == Duration::from_millis(100))
-    );
+    assert!(outcome.waits.iter().all(|wait| *wait == Duration::from_millis(100)));
 }
 
 #[test]
@@ -596,15 +544,9 @@ fn fetches_other_chains_only_for_the_same_certificate() {
         ..Plan::new(order())
     };
     let issued = drive(manners.clone(), plan, true).end.unwrap();
-    assert_eq!(
-        issued.alternates,
-        [Chain::from_pem(other.as_bytes()).unwrap()]
-    );
+    assert_eq!(issued.alternates, [Chain::from_pem(other.as_bytes()).unwrap()]);
     let issued = drive(manners, Plan::new(order()), true).end.unwrap();
-    assert!(
-        issued.alternates.is_empty(),
-        "only where they were asked for"
-    );
+    assert!(issued.alternates.is_empty(), "only where they were asked for");
 }
 
 #[test]

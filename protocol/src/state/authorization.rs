@@ -121,14 +121,16 @@ mod tests {
 
     #[test]
     fn each_transition_ends_where_the_text_says() {
-        let AuthorizationLife::Pending(pending) =
-            AuthorizationLife::read(AuthorizationStatus::Pending, at(10), at(1))
+        let AuthorizationLife::Pending(pending) = AuthorizationLife::read(AuthorizationStatus::Pending, at(10), at(1))
         else {
             panic!("it is pending before its end");
         };
         assert_eq!(pending.validate().status(), AuthorizationStatus::Valid);
         assert_eq!(pending.fail().status(), AuthorizationStatus::Invalid);
-        assert_eq!(pending.validate().deactivate().status(), AuthorizationStatus::Deactivated);
+        assert_eq!(
+            pending.validate().deactivate().status(),
+            AuthorizationStatus::Deactivated
+        );
         assert_eq!(pending.validate().revoke().status(), AuthorizationStatus::Revoked);
     }
 }

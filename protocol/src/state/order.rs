@@ -86,8 +86,14 @@ impl OrderLife {
         }
         // An order without authorizations rests on nothing, so it is never ready.
         let all_valid = !authorizations.is_empty()
-            && authorizations.iter().all(|status| *status == AuthorizationStatus::Valid);
-        if all_valid { Self::Ready(Ready(())) } else { Self::Pending }
+            && authorizations
+                .iter()
+                .all(|status| *status == AuthorizationStatus::Valid);
+        if all_valid {
+            Self::Ready(Ready(()))
+        } else {
+            Self::Pending
+        }
     }
 
     /// Returns the state as it travels.

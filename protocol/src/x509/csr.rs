@@ -56,6 +56,9 @@ pub enum CsrError {
     /// The version is another than 0.
     #[error("the CSR has version number {0} where RFC 2986 has 0")]
     Version(u32),
+    /// An address that is asked for in the common name only.
+    #[error("an address is asked for as iPAddress in the subjectAltName, not in the common name alone")]
+    AddressInCommonName,
     /// The signature is missing its key, or forged.
     #[error("the CSR's signature does not verify with the key in it")]
     Signature,
@@ -175,7 +178,12 @@ impl ParsedCsr {
             if text.is_empty() {
                 continue;
             }
-            wishes.names.insert(common_name_as_name(text)?);
+            let name = common_name_as_name(text)?;
+            // An address has to be asked for as an address (RFC 8738 section 3); beside that the CN may repeat it.
+            if matches!(name, Name::Ip(_)) && !wishes.names.contains(&name) {
+                return Err(CsrError::AddressInCommonName);
+            }
+            wishes.names.insert(name);
             common_name.get_or_insert_with(|| text.to_owned());
         }
         match wishes.names.len() {
@@ -456,6 +464,8 @@ fn raw_attributes(der: &[u8]) -> Result<Vec<Vec<der::Element<'_>>>, DerError> {
         .collect()
 }
 
+/// Verifies with algorithms that fit the key. RSASSA-PSS must have a salt as long as its digest (RFC 8017
+/// section 9.1 calls it typical, TLS 1.3 demands it): the verifier behind takes no other.
 fn check_signature(request: &X509CertificationRequest<'_>, key_kind: KeyKind) -> Result<(), CsrError> {
     let algorithm = &request.signature_algorithm.algorithm;
     let fits = match key_kind {

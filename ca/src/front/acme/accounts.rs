@@ -24,7 +24,11 @@ pub(super) async fn create(State(front): Shared, request: Request) -> Answer {
     let address = request.extensions().get::<ClientAddress>().copied();
     let signed = front.open_by_key(request).await?;
     let wish: NewAccount = signed.payload()?;
-    let known = front.registrar.account_with_key(signed.jwk.thumbprint()).await.map_err(|r| front.trouble(r))?;
+    let known = front
+        .registrar
+        .account_with_key(signed.jwk.thumbprint())
+        .await
+        .map_err(|r| front.trouble(r))?;
     if let (None, Some(address)) = (known, address) {
         front.limits.new_account(address.0)?;
     }
@@ -33,7 +37,11 @@ pub(super) async fn create(State(front): Shared, request: Request) -> Answer {
         .new_account(&signed.jwk, &wish, signed.url())
         .await
         .map_err(|refusal| front.trouble(refusal))?;
-    let status = if found.created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if found.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let response = json_response(status, &front.wire_account(&found.account));
     Ok(with_location(response, &front.links.account(found.account.id)))
 }
@@ -45,7 +53,11 @@ pub(super) async fn update(State(front): Shared, Path(text): Path<String>, reque
         signed.account
     } else {
         let update: AccountUpdate = signed.payload()?;
-        front.registrar.update_account(signed.account.id, &update).await.map_err(|r| front.trouble(r))?
+        front
+            .registrar
+            .update_account(signed.account.id, &update)
+            .await
+            .map_err(|r| front.trouble(r))?
     };
     Ok(json_response(StatusCode::OK, &front.wire_account(&account)))
 }
@@ -57,7 +69,8 @@ pub(super) async fn change_key(State(front): Shared, request: Request) -> Answer
     if change.account != front.links.account(signed.account.id) {
         return Err(Problem::malformed("account is not the account that signs the request.").into());
     }
-    let old = Jwk::from_json(change.old_key.get()).map_err(|e| Problem::malformed(format!("oldKey cannot be read: {e}")))?;
+    let old =
+        Jwk::from_json(change.old_key.get()).map_err(|e| Problem::malformed(format!("oldKey cannot be read: {e}")))?;
     let account = front
         .registrar
         .change_key(signed.account.id, &old, &inner_key)
@@ -87,7 +100,10 @@ impl AcmeFront {
         WireAccount {
             status: account.status,
             contact: account.contact.clone(),
-            terms_of_service_agreed: account.terms_agreed.as_ref().map(|_| true),
+            terms_of_service_agreed: account
+                .terms_agreed
+                .as_ref()
+                .map(|agreed| Some(agreed) == self.registrar.settings().terms.as_ref()),
             external_account_binding: account
                 .binding
                 .as_ref()

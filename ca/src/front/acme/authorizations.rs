@@ -18,6 +18,9 @@ use crate::{
 };
 
 pub(super) async fn create(State(front): Shared, request: Request) -> Answer {
+    if !front.registrar.settings().reuse_authorizations {
+        return Err(Problem::malformed("There is no such resource.").with_status(404).into());
+    }
     let signed = front.open_by_account(request).await?;
     let wish: NewAuthorization = signed.payload()?;
     front.limits.new_order(signed.account.id)?;
@@ -73,7 +76,11 @@ impl AcmeFront {
             .ok_or_else(|| Problem::malformed("There is no such resource for this account.").with_status(404))?;
         let waiting = challenge.status == ChallengeStatus::Processing;
         let mut response: Response = json_response(StatusCode::OK, &challenge);
-        append_link(response.headers_mut(), &self.links.authorization(authorization.id), "up");
+        append_link(
+            response.headers_mut(),
+            &self.links.authorization(authorization.id),
+            "up",
+        );
         Ok(if waiting { with_retry_after(response) } else { response })
     }
 
@@ -99,10 +106,19 @@ impl AcmeFront {
         Some(WireChallenge {
             kind: challenge.kind.as_str().to_owned(),
             url: self.links.challenge(authorization.id, position),
-            status: challenge.status,
+            status: shown_status(authorization, challenge.status),
             validated: challenge.validated,
             error: challenge.error.clone(),
             token: Some(challenge.token.clone()),
         })
+    }
+}
+
+/// What is still being tried when its authorization ends is tried no more: it shows as invalid instead of waiting for ever.
+fn shown_status(authorization: &Authorization, status: ChallengeStatus) -> ChallengeStatus {
+    match (authorization.status, status) {
+        (AuthorizationStatus::Pending, status) => status,
+        (_, ChallengeStatus::Processing) => ChallengeStatus::Invalid,
+        (_, status) => status,
     }
 }

@@ -62,7 +62,11 @@ async fn chain(front: &AcmeFront, text: &str, position: usize, request: Request)
     };
     insert(response.headers_mut(), header::VARY, "Accept");
     for other in (1..issuer.chain_count()).filter(|other| *other != position) {
-        append_link(response.headers_mut(), &front.links.alternate(serial, other), "alternate");
+        append_link(
+            response.headers_mut(),
+            &front.links.alternate(serial, other),
+            "alternate",
+        );
     }
     if position != 0 {
         append_link(response.headers_mut(), &front.links.certificate(serial), "alternate");
@@ -71,18 +75,31 @@ async fn chain(front: &AcmeFront, text: &str, position: usize, request: Request)
 }
 
 async fn leaf(front: &AcmeFront, account: AccountId, serial: Serial) -> Result<Vec<u8>, Trouble> {
-    let found = front.registrar.certificate(account, serial).await.map_err(|r| front.trouble(r))?;
+    let found = front
+        .registrar
+        .certificate(account, serial)
+        .await
+        .map_err(|r| front.trouble(r))?;
     found.der().map(<[u8]>::to_vec).ok_or_else(no_certificate)
 }
 
 fn no_certificate() -> Trouble {
-    Problem::malformed("There is no such certificate for this account.").with_status(404).into()
+    Problem::malformed("There is no such certificate for this account.")
+        .with_status(404)
+        .into()
 }
 
 /// Whether a client asks for a single certificate and not for the chain.
 fn prefers_der(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kinds = || accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let kinds = || {
+        accept
+            .split(',')
+            .map(|part| part.split(';').next().unwrap_or_default().trim())
+    };
     kinds().any(|kind| kind.eq_ignore_ascii_case("application/pkix-cert"))
         && !kinds().any(|kind| kind.eq_ignore_ascii_case("application/pem-certificate-chain") || kind == "*/*")
 }
@@ -98,7 +115,11 @@ pub(super) async fn revoke(State(front): Shared, request: Request) -> Answer {
     };
     front
         .registrar
-        .revoke(RevocationRequest { der: &der, reason: wish.reason, proof })
+        .revoke(RevocationRequest {
+            der: &der,
+            reason: wish.reason,
+            proof,
+        })
         .await
         .map_err(|refusal| front.trouble(refusal))?;
     Ok(StatusCode::OK.into_response())
@@ -109,8 +130,8 @@ pub(super) async fn renewal_info(State(front): Shared, Path(text): Path<String>)
         .parse()
         .map_err(|error| Problem::malformed(format!("This is no certificate identifier of RFC 9773: {error}")))?;
     let advice = front.registrar.renewal_info(&id).await.map_err(|r| front.trouble(r))?;
-    let advice = advice
-        .ok_or_else(|| Problem::malformed("This CA has not issued this certificate.").with_status(404))?;
+    let advice =
+        advice.ok_or_else(|| Problem::malformed("This CA has not issued this certificate.").with_status(404))?;
     let mut response = json_response(StatusCode::OK, &advice.info);
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from(advice.retry_after_seconds));

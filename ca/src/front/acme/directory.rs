@@ -12,7 +12,10 @@ use crate::front::links::path;
 
 pub(super) async fn show(State(front): Shared) -> Response {
     let mut response = json_response(StatusCode::OK, &front.directory());
-    response.headers_mut().insert(header::CACHE_CONTROL, axum::http::HeaderValue::from_static("public, max-age=0, no-cache"));
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        axum::http::HeaderValue::from_static("public, max-age=0, no-cache"),
+    );
     response
 }
 
@@ -22,8 +25,19 @@ pub(super) async fn show_signed(State(front): Shared, request: Request) -> Answe
 }
 
 pub(super) async fn nonce(State(front): Shared, method: Method) -> Response {
-    let status = if method == Method::HEAD { StatusCode::OK } else { StatusCode::NO_CONTENT };
-    (status, [(REPLAY_NONCE, front.nonces.mint()), (header::CACHE_CONTROL, "no-store".to_owned())]).into_response()
+    let status = if method == Method::HEAD {
+        StatusCode::OK
+    } else {
+        StatusCode::NO_CONTENT
+    };
+    (
+        status,
+        [
+            (REPLAY_NONCE, front.nonces.mint()),
+            (header::CACHE_CONTROL, "no-store".to_owned()),
+        ],
+    )
+        .into_response()
 }
 
 pub(super) async fn nonce_signed(State(front): Shared, request: Request) -> Answer {
@@ -40,7 +54,8 @@ impl AcmeFront {
             new_nonce: link(path::NEW_NONCE),
             new_account: link(path::NEW_ACCOUNT),
             new_order: link(path::NEW_ORDER),
-            new_authz: Some(link(path::NEW_AUTHZ)),
+            // Without reuse no order would ever rest on one.
+            new_authz: settings.reuse_authorizations.then(|| link(path::NEW_AUTHZ)),
             revoke_cert: link(path::REVOKE_CERT),
             key_change: link(path::KEY_CHANGE),
             renewal_info: Some(link(path::RENEWAL_INFO)),
@@ -49,7 +64,12 @@ impl AcmeFront {
                 website: settings.website.clone(),
                 caa_identities: settings.caa_identities.clone(),
                 external_account_required: settings.eab_required,
-                profiles: self.registrar.profiles().iter().map(|p| (p.name.clone(), p.description.clone())).collect(),
+                profiles: self
+                    .registrar
+                    .profiles()
+                    .iter()
+                    .map(|p| (p.name.clone(), p.description.clone()))
+                    .collect(),
             },
         }
     }

@@ -41,6 +41,7 @@ pub struct AcmeFront {
     links: Links,
     nonces: Nonces,
     limits: RateLimits,
+    capabilities: terms::Capabilities,
 }
 
 type Shared = State<Arc<AcmeFront>>;
@@ -49,7 +50,13 @@ type Answer = Result<Response, Trouble>;
 impl AcmeFront {
     /// Puts the front together.
     pub fn new(registrar: Arc<Registrar>, links: Links, limits: RateLimits) -> Self {
-        Self { registrar, links, nonces: Nonces::new(), limits }
+        Self {
+            registrar,
+            links,
+            nonces: Nonces::new(),
+            limits,
+            capabilities: terms::Capabilities::new(),
+        }
     }
 
     pub(super) fn registrar(&self) -> &Registrar {
@@ -69,8 +76,13 @@ impl AcmeFront {
     }
 
     fn trouble_for(&self, account: &Account, refusal: Refusal) -> Trouble {
-        let agree = terms::agree_url(&self.links, account.id);
-        Trouble::from_refusal(refusal, &self.links, self.registrar.settings().terms.as_deref(), Some(agree))
+        let agree = terms::agree_url(self, account.id);
+        Trouble::from_refusal(
+            refusal,
+            &self.links,
+            self.registrar.settings().terms.as_deref(),
+            Some(agree),
+        )
     }
 }
 
@@ -90,12 +102,21 @@ pub fn router(front: Arc<AcmeFront>) -> Router {
         .route(&under(path::ORDER, "/{id}/finalize"), post(orders::finalize))
         .route(path::NEW_AUTHZ, post(authorizations::create))
         .route(&under(path::AUTHZ, "/{id}"), post(authorizations::update))
-        .route(&under(path::CHALLENGE, "/{id}/{position}"), post(authorizations::respond))
+        .route(
+            &under(path::CHALLENGE, "/{id}/{position}"),
+            post(authorizations::respond),
+        )
         .route(&under(path::CERTIFICATE, "/{serial}"), post(certificates::show))
-        .route(&under(path::CERTIFICATE, "/{serial}/alternate/{position}"), post(certificates::show_alternate))
+        .route(
+            &under(path::CERTIFICATE, "/{serial}/alternate/{position}"),
+            post(certificates::show_alternate),
+        )
         .route(path::REVOKE_CERT, post(certificates::revoke))
         .route(&under(path::RENEWAL_INFO, "/{id}"), get(certificates::renewal_info))
-        .route(&under(terms::PATH, "/{id}"), get(terms::show).post(terms::agree))
+        .route(
+            &under(terms::PATH, "/{account}/{token}"),
+            get(terms::show).post(terms::agree),
+        )
         .fallback(no_resource)
         .layer(middleware::from_fn_with_state(front.clone(), common))
         .with_state(front)
@@ -107,16 +128,23 @@ async fn no_resource() -> Response {
 
 /// Adds what every answer has: links, nonces, cross-origin headers; gives bare errors a document.
 async fn common(State(front): Shared, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_post = request.method() == Method::POST;
     let is_directory = request.uri().path() == path::DIRECTORY;
-    let preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if preflight { preflight_response() } else { next.run(request).await };
+    let preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight {
+        preflight_response()
+    } else {
+        next.run(request).await
+    };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = with_document(response, "This resource does not answer this method.");
     }
+    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+    let failed = response.status().is_client_error() || response.status().is_server_error();
     let headers = response.headers_mut();
-    if is_post && !headers.contains_key(REPLAY_NONCE) {
+    if (is_post || failed) && !headers.contains_key(REPLAY_NONCE) {
         insert(headers, REPLAY_NONCE, &front.nonces.mint());
     }
     if is_post && !headers.contains_key(header::CACHE_CONTROL) {
@@ -172,7 +200,9 @@ fn json_response(status: StatusCode, resource: &impl Serialize) -> Response {
     let body = serde_json::to_vec(resource).expect("invariant: a wire type serialises");
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -191,7 +221,11 @@ fn with_retry_after(mut response: Response) -> Response {
 
 /// Reads an id from a path; one that is none names nothing.
 fn id<T: std::str::FromStr>(text: &str) -> Result<T, Trouble> {
-    text.parse().map_err(|_| Problem::malformed("There is no such resource for this account.").with_status(404).into())
+    text.parse().map_err(|_| {
+        Problem::malformed("There is no such resource for this account.")
+            .with_status(404)
+            .into()
+    })
 }
 
 /// Refuses to show one account's things to another.

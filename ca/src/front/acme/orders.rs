@@ -26,7 +26,10 @@ pub(super) async fn create(State(front): Shared, request: Request) -> Answer {
     front.limits.new_order(signed.account.id)?;
     let standing = front
         .registrar
-        .new_order(NewOrderRequest { account: &signed.account, order: &wish })
+        .new_order(NewOrderRequest {
+            account: &signed.account,
+            order: &wish,
+        })
         .await
         .map_err(|refusal| front.trouble_for(&signed.account, refusal))?;
     Ok(front.order_response(StatusCode::CREATED, &standing))
@@ -35,7 +38,11 @@ pub(super) async fn create(State(front): Shared, request: Request) -> Answer {
 pub(super) async fn show(State(front): Shared, Path(text): Path<String>, request: Request) -> Answer {
     let signed = front.open_by_account(request).await?;
     signed.require_post_as_get()?;
-    let standing = front.registrar.order(signed.account.id, id(&text)?).await.map_err(|r| front.trouble(r))?;
+    let standing = front
+        .registrar
+        .order(signed.account.id, id(&text)?)
+        .await
+        .map_err(|r| front.trouble(r))?;
     Ok(front.order_response(StatusCode::OK, &standing))
 }
 
@@ -47,7 +54,7 @@ pub(super) async fn finalize(State(front): Shared, Path(text): Path<String>, req
     let account_url = front.links.account(signed.account.id);
     let standing = front
         .registrar
-        .finalize(&signed.account, id(&text)?, &csr, &account_url)
+        .finalize(signed.account.id, id(&text)?, &csr, &account_url)
         .await
         .map_err(|refusal| front.trouble(refusal))?;
     Ok(front.order_response(StatusCode::OK, &standing))
@@ -57,7 +64,11 @@ pub(super) async fn list(State(front): Shared, Path(text): Path<String>, request
     page(&front, &text, None, request).await
 }
 
-pub(super) async fn list_after(State(front): Shared, Path((text, after)): Path<(String, String)>, request: Request) -> Answer {
+pub(super) async fn list_after(
+    State(front): Shared,
+    Path((text, after)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
     page(&front, &text, Some(&after), request).await
 }
 
@@ -67,8 +78,14 @@ async fn page(front: &AcmeFront, account: &str, after: Option<&str>, request: Re
     let account: AccountId = id(account)?;
     require_own(&signed.account, account)?;
     let after: Option<OrderId> = after.map(id).transpose()?;
-    let (orders, next) = front.registrar.orders_page(account, after).await.map_err(|r| front.trouble(r))?;
-    let page = OrdersPage { orders: orders.into_iter().map(|order| front.links.order(order)).collect() };
+    let (orders, next) = front
+        .registrar
+        .orders_page(account, after)
+        .await
+        .map_err(|r| front.trouble(r))?;
+    let page = OrdersPage {
+        orders: orders.into_iter().map(|order| front.links.order(order)).collect(),
+    };
     let mut response = json_response(StatusCode::OK, &page);
     if let Some(next) = next {
         append_link(response.headers_mut(), &front.links.orders_after(account, next), "next");
@@ -95,7 +112,11 @@ impl AcmeFront {
             not_before: order.not_before,
             not_after: order.not_after,
             error: standing.error.clone(),
-            authorizations: order.authorizations.iter().map(|a| self.links.authorization(*a)).collect(),
+            authorizations: order
+                .authorizations
+                .iter()
+                .map(|a| self.links.authorization(*a))
+                .collect(),
             finalize: self.links.finalize(order.id),
             certificate: match order.progress {
                 Progress::Valid { certificate } => Some(self.links.certificate(certificate)),

@@ -1,7 +1,8 @@
 //! The page at which an account's holder agrees to new terms (RFC 8555 section 7.3.3).
 //!
-//! Its URL is a capability: it holds the account's id, 128 random bits that only the account and
-//! the CA know. Agreeing takes a POST, so that following a link agrees to nothing.
+//! Its URL is a capability: it holds a MAC that only the CA can make, over the account and the terms that it is about, and
+//! only the account is told it. After a restart the key is another one, and a refused order brings a new URL. Agreeing
+//! takes a POST, so that following a link agrees to nothing.
 
 use axum::{
     extract::{Path, State},
@@ -9,19 +10,55 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::{Answer, Shared, id};
-use crate::{front::links::Links, model::AccountId};
+use aws_lc_rs::hmac;
+use sigillo_protocol::{acme::problem::Problem, base64url};
+
+use super::{AcmeFront, Answer, Shared};
+use crate::{front::problem::Trouble, model::AccountId};
 
 pub(super) const PATH: &str = "/acme/terms";
 
-pub(super) fn agree_url(links: &Links, account: AccountId) -> String {
-    links.to(&format!("{PATH}/{account}"))
+/// Makes and checks the capabilities.
+pub(super) struct Capabilities(hmac::Key);
+
+impl Capabilities {
+    pub(super) fn new() -> Self {
+        let mut key = zeroize::Zeroizing::new([0; 32]);
+        getrandom::fill(key.as_mut()).expect("invariant: the system's random generator works");
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
+    }
+
+    fn message(account: AccountId, terms: &str) -> Vec<u8> {
+        [account.as_bytes(), terms.as_bytes()].concat()
+    }
+
+    fn holds(&self, account: AccountId, terms: &str, token: &str) -> bool {
+        let Ok(tag) = base64url::decode(token) else {
+            return false;
+        };
+        hmac::verify(&self.0, &Self::message(account, terms), &tag).is_ok()
+    }
 }
 
-pub(super) async fn show(State(front): Shared, Path(text): Path<String>) -> Answer {
-    let account: AccountId = id(&text)?;
-    front.registrar.signing_account(account).await.map_err(|r| front.trouble(r))?;
-    let url = front.registrar.settings().terms.clone().unwrap_or_default();
+pub(super) fn agree_url(front: &AcmeFront, account: AccountId) -> String {
+    let terms = front.registrar.settings().terms.clone().unwrap_or_default();
+    let tag = hmac::sign(&front.capabilities.0, &Capabilities::message(account, &terms));
+    front.links.to(&format!("{PATH}/{account}/{}", base64url::encode(tag)))
+}
+
+/// Finds the terms that a URL is about, if the URL is one that was handed out.
+fn terms_of(front: &AcmeFront, account: &str, token: &str) -> Result<(AccountId, String), Trouble> {
+    let gone = || Problem::malformed("There is no such page: place an order again for a new link.").with_status(404);
+    let account: AccountId = account.parse().map_err(|_| gone())?;
+    let terms = front.registrar.settings().terms.clone().ok_or_else(gone)?;
+    match front.capabilities.holds(account, &terms, token) {
+        true => Ok((account, terms)),
+        false => Err(gone().into()),
+    }
+}
+
+pub(super) async fn show(State(front): Shared, Path((account, token)): Path<(String, String)>) -> Answer {
+    let (_, url) = terms_of(&front, &account, &token)?;
     let url = escape(&url);
     Ok(page(&format!(
         "<p>This certificate authority has new terms of service: <a href=\"{url}\">{url}</a></p>\
@@ -29,8 +66,13 @@ pub(super) async fn show(State(front): Shared, Path(text): Path<String>) -> Answ
     )))
 }
 
-pub(super) async fn agree(State(front): Shared, Path(text): Path<String>) -> Answer {
-    front.registrar.agree_to_terms(id(&text)?).await.map_err(|r| front.trouble(r))?;
+pub(super) async fn agree(State(front): Shared, Path((account, token)): Path<(String, String)>) -> Answer {
+    let (account, _) = terms_of(&front, &account, &token)?;
+    front
+        .registrar
+        .agree_to_terms(account)
+        .await
+        .map_err(|r| front.trouble(r))?;
     Ok(page("<p>Thank you. The account can order certificates again.</p>"))
 }
 
@@ -47,5 +89,9 @@ fn page(body: &str) -> Response {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

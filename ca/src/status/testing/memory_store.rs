@@ -122,6 +122,10 @@ fn elsewhere<T>() -> Result<T, ReadError> {
 
 #[async_trait]
 impl Store for MemoryStore {
+    fn writable(&self) -> bool {
+        true
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         {
             let mut contents = self.contents.lock().unwrap();

@@ -183,7 +183,10 @@ pub(super) async fn listed_through_every_filter(store: &dyn Store) {
 pub(super) async fn intended_ones_are_listed(store: &dyn Store) {
     let waiting = put(store, &certificate(&["a.example"], 10)).await;
     put(store, &issued(&certificate(&["b.example"], 10))).await;
-    assert_eq!(store.certificates_intended(10).await.unwrap(), std::slice::from_ref(&waiting));
+    assert_eq!(
+        store.certificates_intended(10).await.unwrap(),
+        std::slice::from_ref(&waiting)
+    );
     assert_eq!(store.certificates_intended(0).await.unwrap(), []);
     put(
         store,

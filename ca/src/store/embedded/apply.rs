@@ -9,7 +9,7 @@ use crate::{
         Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, Order,
         Serial, Version,
     },
-    store::{Batch, Change, Unique},
+    store::{Batch, Change, Premise, Unique},
 };
 
 /// What the writer carries from batch to batch, so that it need not be asked for each time.
@@ -94,6 +94,10 @@ pub(super) fn in_savepoint<T>(
 }
 
 fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
+    batch
+        .premises()
+        .iter()
+        .try_for_each(|premise| require(connection, premise))?;
     let position = ledger.position;
     for change in &batch.changes {
         match change {
@@ -114,6 +118,22 @@ fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Res
         .events
         .iter()
         .try_for_each(|event| record(connection, ledger, event))
+}
+
+/// Refuses a batch whose decision rests on what is not so any more.
+fn require(connection: &Connection, premise: &Premise) -> Result<(), Refusal> {
+    let holds = match premise {
+        Premise::Account(id, version) => connection
+            .prepare_cached("SELECT 1 FROM account WHERE id = ?1 AND version = ?2")?
+            .exists(params![id.as_bytes(), rows::count(version.0)])?,
+        Premise::Authorization(id, version) => connection
+            .prepare_cached("SELECT 1 FROM authorizations WHERE id = ?1 AND version = ?2")?
+            .exists(params![id.as_bytes(), rows::count(version.0)])?,
+        Premise::KeyNotBlocked(spki_sha256) => !connection
+            .prepare_cached("SELECT 1 FROM blocked_key WHERE spki_sha256 = ?1")?
+            .exists(params![spki_sha256])?,
+    };
+    if holds { Ok(()) } else { Err(Refusal::Conflict) }
 }
 
 /// Appends an event to the audit log.

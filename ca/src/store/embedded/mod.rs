@@ -21,7 +21,10 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -85,6 +88,7 @@ pub struct SqliteStore {
     queue: Option<mpsc::Sender<Request>>,
     readers: Readers,
     changed: Arc<watch::Sender<u64>>,
+    writable: Arc<AtomicBool>,
     writer: Option<thread::JoinHandle<()>>,
     /// Held for its lock.
     _lock: Option<File>,
@@ -129,11 +133,13 @@ impl SqliteStore {
     ) -> Result<Self, OpenError> {
         let (queue, requests) = mpsc::channel(writer::QUEUE_LENGTH_MAX);
         let changed = Arc::new(watch::Sender::new(0));
-        let writer = Writer::start(connection, requests, Arc::clone(&changed))?;
+        let writable = Arc::new(AtomicBool::new(true));
+        let writer = Writer::start(connection, requests, Arc::clone(&changed), Arc::clone(&writable))?;
         Ok(Self {
             readers: readers(&queue),
             queue: Some(queue),
             changed,
+            writable,
             writer: Some(writer),
             _lock: lock,
         })
@@ -189,6 +195,10 @@ impl Drop for SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn writable(&self) -> bool {
+        self.writable.load(Ordering::SeqCst)
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         self.request(|answer| Request::Commit(batch, answer)).await
     }

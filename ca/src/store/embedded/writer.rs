@@ -1,6 +1,12 @@
 //! The one writer: it takes the batches of all that wait, and makes them durable with one fsync.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
@@ -38,6 +44,8 @@ pub(super) struct Writer {
     changed: Arc<watch::Sender<u64>>,
     /// Why nothing is written any more, once a commit has failed in a way that leaves doubt.
     broken: Option<String>,
+    /// Tells others about it.
+    writable: Arc<AtomicBool>,
 }
 
 /// An answer that waits for the group's commit.
@@ -55,6 +63,7 @@ impl Writer {
         connection: Connection,
         queue: mpsc::Receiver<Request>,
         changed: Arc<watch::Sender<u64>>,
+        writable: Arc<AtomicBool>,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         let ledger = Ledger::read(&connection).map_err(std::io::Error::other)?;
         let writer = Self {
@@ -63,6 +72,7 @@ impl Writer {
             queue,
             changed,
             broken: None,
+            writable,
         };
         thread::Builder::new()
             .name("store-writer".into())
@@ -161,7 +171,7 @@ impl Writer {
         if spoiled {
             self.ledger = before;
             if let Err(error) = apply::run(&self.connection, "ROLLBACK", []) {
-                self.broken = Some(error.to_string());
+                self.give_up(error.to_string());
             }
             let message = "a part of the group could not be taken back".into();
             return GroupOutcome::Failed {
@@ -195,9 +205,17 @@ impl Writer {
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         let in_doubt = !(full && rolled_back);
         if in_doubt {
-            self.broken = Some(message.clone());
+            self.give_up(message.clone());
         }
         GroupOutcome::Failed { message, in_doubt }
+    }
+}
+
+impl Writer {
+    fn give_up(&mut self, reason: String) {
+        tracing::error!(reason, "nothing is written any more: look at the disk, then restart");
+        self.broken = Some(reason);
+        self.writable.store(false, Ordering::SeqCst);
     }
 }
 

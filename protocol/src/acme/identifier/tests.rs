@@ -21,11 +21,7 @@ fn accepts_and_lowers_dns_names() {
         ("*.Example.org", "*.example.org"),
         (&long, &long),
     ] {
-        assert_eq!(
-            dns(value).map(|n| n.to_string()),
-            Ok(name.to_owned()),
-            "{value}"
-        );
+        assert_eq!(dns(value).map(|n| n.to_string()), Ok(name.to_owned()), "{value}");
     }
 }
 
@@ -179,10 +175,7 @@ fn refuses_an_unknown_type() {
             kind: kind.into(),
             value: "example.org".into(),
         };
-        assert_eq!(
-            identifier.check().unwrap_err().kind,
-            ErrorType::UnsupportedIdentifier
-        );
+        assert_eq!(identifier.check().unwrap_err().kind, ErrorType::UnsupportedIdentifier);
     }
 }
 
@@ -191,10 +184,7 @@ fn a_wildcard_is_authorized_by_its_base() {
     let name = dns("*.example.org").unwrap();
     assert!(name.is_wildcard());
     assert_eq!(name.identifier(), Identifier::dns("*.example.org"));
-    assert_eq!(
-        name.authorization_identifier(),
-        Identifier::dns("example.org")
-    );
+    assert_eq!(name.authorization_identifier(), Identifier::dns("example.org"));
     assert_eq!(name.base(), dns("example.org").unwrap());
     assert_eq!(name.dns_name().unwrap().as_str(), "example.org");
 }
@@ -211,10 +201,7 @@ fn travels_as_an_identifier_and_is_checked_on_the_way_in() {
 
 #[test]
 fn a_person_may_type_an_address_in_any_form() {
-    assert_eq!(
-        "2001:DB8::1".parse::<Name>().unwrap().to_string(),
-        "2001:db8::1"
-    );
+    assert_eq!("2001:DB8::1".parse::<Name>().unwrap().to_string(), "2001:db8::1");
     assert_eq!("192.0.2.1".parse::<Name>().unwrap().identifier().kind, IP);
 }
 

@@ -19,18 +19,12 @@ fn other_key() -> Jwk {
         "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
         "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
     );
-    Jwk::from_json(&format!(
-        r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#
-    ))
-    .unwrap()
+    Jwk::from_json(&format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#)).unwrap()
 }
 
 /// Makes a binding with any header and payload, and a MAC that jsonwebtoken computes.
 fn made(header: &Value, payload: &str) -> String {
-    let (protected, payload) = (
-        base64url::encode(header.to_string()),
-        base64url::encode(payload),
-    );
+    let (protected, payload) = (base64url::encode(header.to_string()), base64url::encode(payload));
     let input = format!("{protected}.{payload}");
     let mac = jsonwebtoken::crypto::sign(
         input.as_bytes(),
@@ -63,14 +57,7 @@ fn jsonwebtoken_makes_the_same_mac() {
             .verify(&KEY, URL, &account_key()),
         Ok(())
     );
-    let ours: Value = serde_json::from_str(&bind(
-        "kid-1",
-        &KEY,
-        MacAlgorithm::Hs256,
-        URL,
-        &account_key(),
-    ))
-    .unwrap();
+    let ours: Value = serde_json::from_str(&bind("kid-1", &KEY, MacAlgorithm::Hs256, URL, &account_key())).unwrap();
     let theirs: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(ours, theirs);
 }
@@ -99,11 +86,7 @@ fn a13_refuses_a_binding_of_the_wrong_form() {
     headers.push(with("b64", json!(true)));
     for header in headers {
         let refused = UnverifiedBinding::parse(&made(&header, &account_key().to_json())).err();
-        assert_eq!(
-            refused.expect("refused").kind,
-            ErrorType::Malformed,
-            "{header}"
-        );
+        assert_eq!(refused.expect("refused").kind, ErrorType::Malformed, "{header}");
     }
     for payload in ["", "{}", "null", r#"{"kty":"oct","k":"AA"}"#, "\"x\""] {
         assert!(
@@ -128,17 +111,11 @@ fn c8555_7_3_4_refuses_another_mac_url_or_key() {
         kind(binding.verify(&KEY, "https://ca.example/other", &account_key())),
         ErrorType::Malformed
     );
-    assert_eq!(
-        kind(binding.verify(&KEY, URL, &other_key())),
-        ErrorType::Unauthorized
-    );
+    assert_eq!(kind(binding.verify(&KEY, URL, &other_key())), ErrorType::Unauthorized);
     let mut cut: Value = serde_json::from_str(&made(&header(), &account_key().to_json())).unwrap();
     cut["signature"] = json!("");
     let cut = UnverifiedBinding::parse(&cut.to_string()).unwrap();
-    assert_eq!(
-        kind(cut.verify(&KEY, URL, &account_key())),
-        ErrorType::Unauthorized
-    );
+    assert_eq!(kind(cut.verify(&KEY, URL, &account_key())), ErrorType::Unauthorized);
 }
 
 #[test]
@@ -156,12 +133,10 @@ fn c7518_3_2_01_refuses_a_key_shorter_than_the_hash() {
         (MacAlgorithm::Hs512, 63),
     ] {
         let short = &KEY[..len];
-        let binding =
-            UnverifiedBinding::parse(&bind("k", short, alg, URL, &account_key())).unwrap();
+        let binding = UnverifiedBinding::parse(&bind("k", short, alg, URL, &account_key())).unwrap();
         assert!(binding.verify(short, URL, &account_key()).is_err(), "{alg}");
         let enough = &KEY[..=len];
-        let binding =
-            UnverifiedBinding::parse(&bind("k", enough, alg, URL, &account_key())).unwrap();
+        let binding = UnverifiedBinding::parse(&bind("k", enough, alg, URL, &account_key())).unwrap();
         assert_eq!(binding.verify(enough, URL, &account_key()), Ok(()), "{alg}");
     }
 }

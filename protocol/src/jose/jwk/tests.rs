@@ -17,16 +17,15 @@ const ED_X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 const P256_X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
 const P256_Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
 /// The payload of RFC 7515 sections A.2 and A.3.
-const JWT_PAYLOAD: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+const JWT_PAYLOAD: &str =
+    "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 
 fn rsa(n: &str, e: &str) -> Result<Jwk, JwkError> {
     Jwk::from_json(&format!(r#"{{"kty":"RSA","n":"{n}","e":"{e}"}}"#))
 }
 
 fn ec(crv: &str, x: &str, y: &str) -> Result<Jwk, JwkError> {
-    Jwk::from_json(&format!(
-        r#"{{"kty":"EC","crv":"{crv}","x":"{x}","y":"{y}"}}"#
-    ))
+    Jwk::from_json(&format!(r#"{{"kty":"EC","crv":"{crv}","x":"{x}","y":"{y}"}}"#))
 }
 
 fn okp(crv: &str, x: &str) -> Result<Jwk, JwkError> {
@@ -71,9 +70,8 @@ fn one_of_each() -> Vec<Jwk> {
 
 #[test]
 fn c7638_3_01_gives_the_thumbprints_of_the_rfcs() {
-    let with_more = format!(
-        r#"{{"n":"{RSA_N}","use":"sig","kid":"2011-04-29","alg":"RS256","e":"AQAB","kty":"RSA","x":1}}"#
-    );
+    let with_more =
+        format!(r#"{{"n":"{RSA_N}","use":"sig","kid":"2011-04-29","alg":"RS256","e":"AQAB","kty":"RSA","x":1}}"#);
     let key = Jwk::from_json(&with_more).unwrap();
     assert_eq!(
         key.thumbprint().to_string(),
@@ -130,11 +128,7 @@ fn verifies_the_signatures_of_the_rfcs() {
     for (name, key, alg, input, signature) in cases {
         let key = key.unwrap();
         let signature = octets(signature);
-        assert_eq!(
-            key.verify(alg, input.as_bytes(), &signature),
-            Ok(()),
-            "{name}"
-        );
+        assert_eq!(key.verify(alg, input.as_bytes(), &signature), Ok(()), "{name}");
         for at in [0, signature.len() / 2, signature.len() - 1] {
             let mut flipped = signature.clone();
             flipped[at] ^= 1;
@@ -166,12 +160,7 @@ fn verifies_the_signatures_of_the_rfcs() {
 fn c7518_3_4_01_takes_ecdsa_only_in_full_length_and_never_as_der() {
     for (alg, half) in [(Algorithm::Es256, 32), (Algorithm::Es384, 48)] {
         let (pair, key) = ecdsa_pair(alg);
-        let sign = || {
-            pair.sign(&SystemRandom::new(), b"input")
-                .unwrap()
-                .as_ref()
-                .to_vec()
-        };
+        let sign = || pair.sign(&SystemRandom::new(), b"input").unwrap().as_ref().to_vec();
         let verify = |signature: &[u8]| key.verify(alg, b"input", signature).is_ok();
         let (mut short_r, mut short_s) = (false, false);
         // One signature in 256 has an r, and one an s, that begins with a zero octet.
@@ -216,12 +205,7 @@ fn c7518_3_4_01_takes_ecdsa_only_in_full_length_and_never_as_der() {
         )
         .unwrap();
         assert!(
-            !verify(
-                der_pair
-                    .sign(&SystemRandom::new(), b"input")
-                    .unwrap()
-                    .as_ref()
-            ),
+            !verify(der_pair.sign(&SystemRandom::new(), b"input").unwrap().as_ref()),
             "DER"
         );
     }
@@ -315,10 +299,7 @@ fn j6_c7518_6_2_01_takes_only_points_on_the_curve_in_full_length() {
     // An off-curve y that differs in one bit only.
     let mut y = octets(P256_Y);
     y[31] ^= 1;
-    assert_eq!(
-        ec("P-256", P256_X, &base64url::encode(y)),
-        Err(JwkError::Point)
-    );
+    assert_eq!(ec("P-256", P256_X, &base64url::encode(y)), Err(JwkError::Point));
 }
 
 #[test]
@@ -334,14 +315,8 @@ fn j16_j17_holds_rsa_to_its_bounds() {
     assert_eq!(with(&|n| n[255] &= 0xfe), Err(JwkError::RsaModulus), "even");
     assert_eq!(with(&|n| n.insert(0, 0)), Err(JwkError::LeadingZero("n")));
     assert_eq!(with(&Vec::clear), Err(JwkError::LeadingZero("n")));
-    assert_eq!(
-        with(&|n| n.resize(1025, 0xff)),
-        Err(JwkError::RsaLength(8200))
-    );
-    assert_eq!(
-        with(&|n| n.resize(1 << 20, 0xff)),
-        Err(JwkError::RsaLength(8 << 20))
-    );
+    assert_eq!(with(&|n| n.resize(1025, 0xff)), Err(JwkError::RsaLength(8200)));
+    assert_eq!(with(&|n| n.resize(1 << 20, 0xff)), Err(JwkError::RsaLength(8 << 20)));
     let triple = |n: &mut Vec<u8>| {
         let mut carry = 0;
         for octet in n.iter_mut().rev() {
@@ -351,11 +326,7 @@ fn j16_j17_holds_rsa_to_its_bounds() {
         }
         n.insert(0, carry.to_le_bytes()[0]);
     };
-    assert_eq!(
-        with(&triple),
-        Err(JwkError::RsaModulus),
-        "divisible by three"
-    );
+    assert_eq!(with(&triple), Err(JwkError::RsaModulus), "divisible by three");
     for (e, outcome) in [
         ("AQAB", None),
         ("Aw", None),
@@ -378,8 +349,7 @@ fn j18_refuses_weak_and_uncanonical_ed25519_keys() {
     assert!(okp("Ed25519", ED_X).is_ok());
     let hex = |text: &str| {
         let digits = text.as_bytes().chunks(2);
-        let octets =
-            digits.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
+        let octets = digits.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
         base64url::encode(octets.collect::<Vec<_>>())
     };
     for x in [
@@ -415,14 +385,12 @@ fn j18_refuses_weak_and_uncanonical_ed25519_keys() {
 fn c8037_3_1_02_refuses_malleable_ed25519_signatures() {
     let key = okp("Ed25519", ED_X).unwrap();
     let input = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
-    let good = octets(
-        "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
-    );
+    let good = octets("hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg");
     assert_eq!(key.verify(Algorithm::EdDsa, input, &good), Ok(()));
     // The order of the base point, little-endian: s + L is the same number modulo L.
     let l = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
-        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10_u16,
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10_u16,
     ];
     let mut malleable = good.clone();
     let mut carry = 0;
@@ -438,25 +406,17 @@ fn c8037_3_1_02_refuses_malleable_ed25519_signatures() {
         &[0; 64],
         &[],
     ] {
-        assert_eq!(
-            key.verify(Algorithm::EdDsa, input, bad),
-            Err(VerifyError::Signature)
-        );
+        assert_eq!(key.verify(Algorithm::EdDsa, input, bad), Err(VerifyError::Signature));
     }
 }
 
 #[test]
 fn c7517_9_2_01_refuses_private_and_symmetric_keys() {
     for name in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
-        let text = format!(
-            r#"{{"kty":"EC","crv":"P-256","x":"{P256_X}","y":"{P256_Y}","{name}":"AAAA"}}"#
-        );
+        let text = format!(r#"{{"kty":"EC","crv":"P-256","x":"{P256_X}","y":"{P256_Y}","{name}":"AAAA"}}"#);
         assert_eq!(Jwk::from_json(&text), Err(JwkError::Private(name)));
     }
-    assert_eq!(
-        Jwk::from_json(r#"{"kty":"oct","k":"AAAA"}"#),
-        Err(JwkError::KeyType)
-    );
+    assert_eq!(Jwk::from_json(r#"{"kty":"oct","k":"AAAA"}"#), Err(JwkError::KeyType));
 }
 
 #[test]
@@ -493,10 +453,7 @@ fn a_subject_public_key_info_round_trips() {
         assert_eq!(Jwk::from_spki_der(&der).as_ref(), Ok(&key));
         assert_eq!(Jwk::from_json(&key.to_json()).as_ref(), Ok(&key));
         let (rest, spki) = SubjectPublicKeyInfo::from_der(&der).unwrap();
-        assert!(
-            rest.is_empty() && spki.parsed().is_ok(),
-            "x509-parser reads it"
-        );
+        assert!(rest.is_empty() && spki.parsed().is_ok(), "x509-parser reads it");
         for end in 0..der.len() {
             assert!(Jwk::from_spki_der(&der[..end]).is_err(), "cut at {end}");
         }

@@ -74,29 +74,17 @@ impl Server {
 
     pub fn answer(&self, request: &Request) -> Response {
         let state = &mut *self.state.borrow_mut();
-        let path = request
-            .url
-            .strip_prefix(BASE)
-            .expect("a URL of this server")
-            .to_owned();
-        state
-            .log
-            .push(format!("{} {path}", request.method.as_str()));
+        let path = request.url.strip_prefix(BASE).expect("a URL of this server").to_owned();
+        state.log.push(format!("{} {path}", request.method.as_str()));
         if request.method == Method::Head {
-            let nonce = self
-                .manners
-                .nonce
-                .map_or_else(|| Self::nonce(state), str::to_owned);
+            let nonce = self.manners.nonce.map_or_else(|| Self::nonce(state), str::to_owned);
             return Response {
                 status: 200,
                 nonce: Some(nonce),
                 ..Response::default()
             };
         }
-        assert_eq!(
-            (request.method, request.content_type),
-            (Method::Post, Some(JOSE_JSON))
-        );
+        assert_eq!((request.method, request.content_type), (Method::Post, Some(JOSE_JSON)));
         let jws = UnverifiedJws::parse(request.body.as_deref().unwrap().as_bytes()).unwrap();
         assert_eq!(jws.url(), request.url);
         assert_eq!(matches!(jws.key(), KeyRef::Jwk(_)), path == "/new-account");
@@ -105,24 +93,19 @@ impl Server {
         }
         let known = state.open_nonces.remove(jws.nonce().expect("a nonce"));
         let jws = jws.verify(&self.jwk).expect("a signature that verifies");
-        let mut response = if !known
-            || state.log.iter().filter(|l| *l == "bad").count() < self.manners.bad_nonces as usize
-        {
-            state.log.push("bad".to_owned());
-            refuse(400, "badNonce")
-        } else if let Some(wait) = self
-            .manners
-            .busy
-            .get(state.log.iter().filter(|l| *l == "busy").count())
-        {
-            state.log.push("busy".to_owned());
-            Response {
-                retry_after: Some(Duration::from_secs(*wait)),
-                ..refuse(503, "serverInternal")
-            }
-        } else {
-            self.route(state, &path, jws.payload())
-        };
+        let mut response =
+            if !known || state.log.iter().filter(|l| *l == "bad").count() < self.manners.bad_nonces as usize {
+                state.log.push("bad".to_owned());
+                refuse(400, "badNonce")
+            } else if let Some(wait) = self.manners.busy.get(state.log.iter().filter(|l| *l == "busy").count()) {
+                state.log.push("busy".to_owned());
+                Response {
+                    retry_after: Some(Duration::from_secs(*wait)),
+                    ..refuse(503, "serverInternal")
+                }
+            } else {
+                self.route(state, &path, jws.payload())
+            };
         if !(self.manners.bad_nonce_without_nonce && response.status == 400) {
             response.nonce = Some(Self::nonce(state));
         }
@@ -156,9 +139,7 @@ impl Server {
         if let Some(binding) = body.get("externalAccountBinding") {
             let binding = UnverifiedBinding::parse(&binding.to_string()).unwrap();
             assert_eq!(binding.kid(), "kid-1");
-            binding
-                .verify(&MAC_KEY, &url("/new-account"), &self.jwk)
-                .unwrap();
+            binding.verify(&MAC_KEY, &url("/new-account"), &self.jwk).unwrap();
         }
         assert_eq!(body.get("termsOfServiceAgreed"), Some(&json!(true)));
         assert_eq!(body.get("contact"), Some(&json!(["mailto:a@example.org"])));
@@ -226,8 +207,7 @@ impl Server {
             "token": self.manners.token.unwrap_or("LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"),
         });
         if let (true, Some(detail)) = (self.is_valid(state, at), self.manners.refuse) {
-            challenge["error"] =
-                json!({"type": "urn:ietf:params:acme:error:unauthorized", "detail": detail});
+            challenge["error"] = json!({"type": "urn:ietf:params:acme:error:unauthorized", "detail": detail});
         }
         challenge
     }
@@ -240,8 +220,7 @@ impl Server {
         };
         let name = &state.names[at];
         let base = name.value.strip_prefix("*.").unwrap_or(&name.value);
-        let unknown =
-            json!({"type": "dns-persist-01", "url": url("/challenge/99"), "status": "pending"});
+        let unknown = json!({"type": "dns-persist-01", "url": url("/challenge/99"), "status": "pending"});
         reply(
             200,
             &json!({

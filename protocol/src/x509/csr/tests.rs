@@ -512,3 +512,19 @@ fn problems_are_bad_csr() {
         assert!(!problem.detail.is_empty());
     }
 }
+
+#[test]
+fn requests_of_openssl_are_read_as_they_are_meant() {
+    let check = |pem: &[u8]| ParsedCsr::from_pem_or_der(pem).unwrap().check(&KeyPolicy::default());
+    // The default digest of `openssl req` is SHA-256 whatever the key; this one also asks for everything common.
+    let p384 = check(include_bytes!("vectors/ecdsa-p384-sha256.csr")).unwrap();
+    assert_eq!(p384.key_kind(), KeyKind::EcdsaP384);
+    assert_eq!(names(&p384), ["a.example", "10.0.0.1"]);
+    assert!(p384.must_staple());
+    let pss = check(include_bytes!("vectors/rsa-pss.csr")).unwrap();
+    assert_eq!(pss.key_kind(), KeyKind::Rsa(2048));
+    let ed25519 = check(include_bytes!("vectors/ed25519.csr")).unwrap();
+    assert_eq!(ed25519.key_kind(), KeyKind::Ed25519);
+    let sha1 = check(include_bytes!("vectors/rsa-sha1.csr"));
+    assert_eq!(sha1, Err(CsrError::SignatureAlgorithm));
+}
