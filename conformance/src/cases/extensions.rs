@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::certificates::{authorities, each, leaves, pairs, when};
 use crate::case::{Case, Complaint, Finding, Judgement, ensure, must, must_read, should, should_read};
 use crate::der;
 use crate::keys::Key;
@@ -11,8 +12,6 @@ use crate::read::certificate::{
     NAME_CONSTRAINTS, NO_REVOCATION_AVAILABLE, SERVER_AUTH, SUBJECT_KEY_IDENTIFIER,
 };
 use crate::suite::Run;
-
-use super::certificates::{authorities, each, leaves, pairs, when};
 
 pub(super) const CASES: &[Case] = &[
     must!(c5280_4_2_1_1_01, "The AKI is the issuer's SKI."),
@@ -45,6 +44,7 @@ pub(super) const CASES: &[Case] = &[
     should!(c5280_8_01, "CRLDP and AIA have no https URIs."),
     must!(c9608_3_01, "noRevAvail is alone where it is, and only in leaves."),
 ];
+
 fn c5280_4_2_1_1_01(run: &Run) -> Judgement {
     for (certificate, issuer) in pairs(run)? {
         let label = certificate.label();

@@ -1,15 +1,13 @@
 //! RFC 8555 sections 8.1 to 8.3: validation over HTTP.
 
-use std::time::{Duration, Instant};
-
+use super::challenges::{all_become, body, decide, error_type, fill};
 use super::keychange::change_key;
 use crate::case::{Case, Finding, Judgement, OrFail, ensure, must, must_read, should, should_read};
 use crate::keys::Key;
 use crate::responder::http01::{Reply, challenge_path};
 use crate::suite::{Account, Run, refused};
 use crate::wire::Signer;
-
-use super::challenges::{all_become, body, decide, error_type, fill};
+use std::time::{Duration, Instant};
 
 pub(super) const CASES: &[Case] = &[
     must_read!(c8555_8_1_01, "The key authorization is token, dot, thumbprint."),
@@ -34,6 +32,7 @@ pub(super) const CASES: &[Case] = &[
     should_read!(c8555_10_3_01, "Validation is bounded in time and size."),
     should_read!(c8555_10_4_02, "Error details do not repeat what was fetched."),
 ];
+
 fn c8555_8_1_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let stranger = Key::p256().thumbprint();

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::jws::new_order;
 use super::transport::no_orders;
 use crate::base64;
@@ -12,6 +10,7 @@ use crate::keys::Key;
 use crate::responder::http01::Reply;
 use crate::suite::{Account, Run, refused};
 use crate::wire::{Draft, Signed};
+use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
     must_read!(c7515_2_01, "Base64url has no other characters."),

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
+use super::jose::post_order;
 use super::jws::{account_with_jwk, new_order};
 use super::transport::no_orders;
 use crate::base64;
@@ -12,8 +11,7 @@ use crate::der;
 use crate::keys::{Key, random, thumbprint};
 use crate::suite::{Account, Run, refused};
 use crate::wire::{Signed, Signer};
-
-use super::jose::post_order;
+use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
     must!(c7517_4_01, "A JWK has kty; unknown members are ignored."),
@@ -28,6 +26,7 @@ pub(super) const CASES: &[Case] = &[
     must!(c8037_3_1_01, "EdDSA is not for X25519."),
     must_read!(c8037_3_1_02, "Ed25519 signatures are 64 octets and not malleable."),
 ];
+
 type SpoilSignature = fn(Vec<u8>) -> Vec<u8>;
 type SpoilJwk = Box<dyn Fn(&mut Value)>;
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
+use super::ocsp::{MALFORMED, delegate, error_status, nonce_extension, nonce_of, plain, subject};
 use crate::base64;
 use crate::case::{Case, Complaint, Finding, Judgement, ensure, may, must, must_read, should, should_read};
 use crate::der;
@@ -12,8 +13,6 @@ use crate::keys::random;
 use crate::read::certificate::{ACCESS_OCSP, AUTHORITY_INFORMATION_ACCESS, CRL_DISTRIBUTION_POINTS, OCSP_NO_CHECK};
 use crate::read::ocsp::{Basic, NONCE, Question, Responder, SHA256, cert_id, extension};
 use crate::suite::Run;
-
-use super::ocsp::{MALFORMED, delegate, error_status, nonce_extension, nonce_of, plain, subject};
 
 pub(super) const CASES: &[Case] = &[
     must!(c9654_2_1_01, "A nonce of 16 to 32 octets comes back."),
@@ -47,6 +46,7 @@ pub(super) const CASES: &[Case] = &[
     should!(c9919_7_2_03, "Cache-Control stays within nextUpdate."),
     must!(c9919_7_2_04, "Answers may be cached, errors not."),
 ];
+
 /// The responder echoes nonces at all.
 fn echoes(run: &Run) -> Judgement {
     let (issued, id, _) = subject(run)?;
