@@ -77,23 +77,25 @@ pub(super) fn pairs(run: &Run) -> Judgement<Vec<(Certificate, Certificate)>> {
     Ok(pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect())
 }
 
-/// The anchors the run knows: those it was given, and self-signed certificates in chains.
+/// The anchors the run knows: the one it was given for issued certificates, that of HTTPS if chains lead to it, and
+/// self-signed certificates in chains.
 fn anchors(run: &Run) -> Judgement<Vec<Certificate>> {
-    let given = run
-        .options
-        .issuer_root
-        .as_deref()
-        .or(run.options.ca_root.as_deref())
-        .unwrap_or_default();
-    let given = CertificateDer::pem_slice_iter(given)
-        .flatten()
-        .filter_map(|der| Certificate::read(&der).ok());
-    let mut anchors: Vec<Certificate> = given.filter(Certificate::is_ca).collect();
+    let every = all(run)?;
+    let read = |pem: Option<&[u8]>| -> Vec<Certificate> {
+        let certificates = CertificateDer::pem_slice_iter(pem.unwrap_or_default()).flatten();
+        certificates
+            .filter_map(|der| Certificate::read(&der).ok())
+            .filter(Certificate::is_ca)
+            .collect()
+    };
+    let mut anchors = read(run.options.issuer_root.as_deref());
+    let of_https = read(run.options.ca_root.as_deref());
     anchors.extend(
-        all(run)?
+        of_https
             .into_iter()
-            .filter(|one| one.issuer == one.subject && one.is_ca()),
+            .filter(|anchor| every.iter().any(|one| one.is_signed_by(anchor).is_ok())),
     );
+    anchors.extend(every.into_iter().filter(|one| one.issuer == one.subject && one.is_ca()));
     Ok(anchors)
 }
 
