@@ -44,6 +44,9 @@ struct Arguments {
     /// Its MAC key in base64url
     #[arg(long, requires = "eab_kid")]
     eab_hmac: Option<String>,
+    /// File of such keys, for servers that take a key once: on each line a key identifier, a space and the MAC key
+    #[arg(long, value_name = "FILE")]
+    eab_keys: Option<PathBuf>,
     /// Judge only requirements whose id begins so; may be repeated
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
@@ -88,9 +91,15 @@ fn options(arguments: Arguments) -> Result<Options, String> {
     options.skip = arguments.skip;
     options.patience_seconds = arguments.patience;
     options.public_trust = arguments.public_trust;
-    if let (Some(kid), Some(key)) = (arguments.eab_kid, arguments.eab_hmac) {
-        let key = sigillo_conformance::mac_key(&key).ok_or("--eab-hmac is not base64url")?;
-        options.external_account = Some((kid, key));
+    let listed = read(arguments.eab_keys)?.unwrap_or_default();
+    let listed = String::from_utf8(listed).map_err(|_| "--eab-keys is not text")?;
+    let listed = listed
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(kid, key)| (kid.to_owned(), key.to_owned()));
+    for (kid, key) in arguments.eab_kid.zip(arguments.eab_hmac).into_iter().chain(listed) {
+        let key = sigillo_conformance::mac_key(key.trim()).ok_or("a MAC key is not base64url")?;
+        options.external_accounts.push((kid, key));
     }
     Ok(options)
 }

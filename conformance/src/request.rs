@@ -142,3 +142,46 @@ pub(crate) fn self_signed_as(
     let signature = key.sign_x509(&tbs);
     der::sequence(&[tbs, key.signature_algorithm(), der::bit_string(&signature)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::certificate::{Certificate, verify};
+
+    #[test]
+    fn makes_certificates_that_its_own_reader_reads_and_verifies() {
+        for key in [Key::p256(), Key::p384(), Key::ed25519(), Key::rsa()] {
+            let der = self_signed(&key, &[dns_name("a.test"), ip_address(&[127, 0, 0, 1])], &[]);
+            let certificate = Certificate::read(&der).expect("own encoding");
+            assert_eq!(certificate.dns_names(), ["a.test"]);
+            assert_eq!(certificate.spki, key.spki());
+            assert_eq!(certificate.is_signed_by(&certificate), Ok(()));
+            let mut changed = certificate.clone();
+            changed.tbs[20] ^= 1;
+            assert!(changed.is_signed_by(&certificate).is_err());
+        }
+    }
+
+    #[test]
+    fn signs_requests_with_the_key_they_name() {
+        let key = Key::p256();
+        let csr = Csr::of(&["a.test".into()]).common_name("a.test").sign(&key);
+        let parts = der::single(&csr, der::SEQUENCE)
+            .and_then(|csr| csr.inside().all())
+            .expect("own encoding");
+        let [info, algorithm, signature] = parts.as_slice() else {
+            panic!("three parts")
+        };
+        assert_eq!(
+            verify(&key.spki(), algorithm.whole, info.whole, &signature.content[1..]),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn refuses_parameters_that_the_algorithm_does_not_have() {
+        let key = Key::p256();
+        let odd = der::sequence(&[der::oid("1.2.840.10045.4.3.2"), der::null()]);
+        assert!(verify(&key.spki(), &odd, b"text", &key.sign_x509(b"text")).is_err());
+    }
+}

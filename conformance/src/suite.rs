@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,7 @@ pub(crate) struct Run {
     pub(crate) dns: Option<Dns>,
     warnings: Mutex<Vec<String>>,
     counter: AtomicU64,
+    external: AtomicUsize,
     account: OnceLock<Result<Account, String>>,
     other: OnceLock<Result<Account, String>>,
     certificate: OnceLock<Result<Arc<Issued>, String>>,
@@ -91,6 +92,7 @@ impl Run {
             dns,
             warnings: Mutex::default(),
             counter: AtomicU64::new(0),
+            external: AtomicUsize::new(0),
             account: OnceLock::new(),
             other: OnceLock::new(),
             certificate: OnceLock::new(),
@@ -226,17 +228,28 @@ impl Run {
         }
     }
 
+    /// The operator's key for the next new account; `take` counts it as used.
+    pub(crate) fn external_account(&self, take: bool) -> Option<&(String, Vec<u8>)> {
+        let at = self.external.fetch_add(usize::from(take), Ordering::SeqCst);
+        let keys = &self.options.external_accounts;
+        keys.get(at.min(keys.len().saturating_sub(1)))
+    }
+
     /// The payload of a newAccount that the target should take.
     pub(crate) fn account_payload(&self, key: &Key) -> Judgement<Value> {
+        self.account_payload_for(&key.jwk())
+    }
+
+    /// The same for a key of which there is only the JWK.
+    pub(crate) fn account_payload_for(&self, jwk: &Value) -> Judgement<Value> {
         let mut payload = json!({"termsOfServiceAgreed": true});
         if self.directory["meta"]["externalAccountRequired"] == json!(true) {
-            let Some((kid, mac_key)) = &self.options.external_account else {
+            let Some((kid, mac_key)) = self.external_account(true) else {
                 return Err(Finding::Blocked(
-                    "the target wants an external account and the run has no --eab-kid".into(),
+                    "the target wants an external account and the run has no key for one".into(),
                 ));
             };
-            let url = self.url("newAccount")?;
-            payload["externalAccountBinding"] = external_binding(kid, mac_key, &url, &key.jwk());
+            payload["externalAccountBinding"] = external_binding(kid, mac_key, &self.url("newAccount")?, jwk);
         }
         Ok(payload)
     }

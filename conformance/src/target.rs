@@ -23,8 +23,9 @@ pub struct Options {
     pub zone: String,
     /// The OCSP responder, if not the one that certificates name.
     pub ocsp: Option<String>,
-    /// A key identifier for external account binding, with its MAC key.
-    pub external_account: Option<(String, Vec<u8>)>,
+    /// Key identifiers for external account binding, with their MAC keys: each new account takes the next one, and the last
+    /// one serves all that follow, since some servers take a key once and others always.
+    pub external_accounts: Vec<(String, Vec<u8>)>,
     /// Judges only requirements whose id begins with one of these; all where there are none.
     pub only: Vec<String>,
     /// Judges no requirement whose id begins with one of these.
@@ -48,7 +49,7 @@ impl Options {
             address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             zone: "conformance.test".into(),
             ocsp: None,
-            external_account: None,
+            external_accounts: Vec::new(),
             only: Vec::new(),
             skip: Vec::new(),
             patience_seconds: 60,

@@ -157,7 +157,10 @@ fn c8555_8_4_04(run: &Run) -> Judgement {
             challenge.identifier
         );
         run.provide(account, &challenge, "dns-01")?;
+        let name = place(&challenge);
         all_become(run, vec![("a wildcard", challenge)], "valid")?;
+        let asked = run.dns()?.questions(&name).iter().any(|question| question.kind == TXT);
+        ensure!(asked, "no TXT question for {name}");
     }
     Ok(())
 }

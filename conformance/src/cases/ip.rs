@@ -160,7 +160,9 @@ fn c8738_5_01(run: &Run) -> Judgement {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     };
-    for query in run.http01()?.queries(&challenge_path(&challenge.token)) {
+    let queries = run.http01()?.queries(&challenge_path(&challenge.token));
+    ensure!(!queries.is_empty(), "no query came to the address");
+    for query in queries {
         let rest = query.host.strip_prefix(&host);
         ensure!(
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')),

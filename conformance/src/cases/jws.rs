@@ -1,7 +1,5 @@
 //! RFC 8555 section 6.2: the JWS around every request.
 
-use serde_json::{Value, json};
-
 use super::transport::no_orders;
 use crate::base64;
 use crate::case::{Case, Judgement, OrFail, ensure, must, must_read, should};
@@ -10,6 +8,7 @@ use crate::issue::identifiers;
 use crate::keys::{Key, random};
 use crate::suite::{Account, Run, refused};
 use crate::wire::{Draft, Signed, Signer};
+use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
     must!(c8555_6_2_01, "A body that is not a JWS is refused."),

@@ -57,9 +57,9 @@ fn register(run: &Run, key: &Key, binding: Option<Value>) -> Judgement<Answer> {
 
 /// The operator's key, where there is one and the target uses it.
 fn external_key(run: &Run) -> Judgement<(&str, &[u8])> {
-    match &run.options.external_account {
+    match run.external_account(false) {
         Some((kid, key)) => Ok((kid, key)),
-        None if is_required(run) => Err(Finding::Blocked("the run has no --eab-kid".into())),
+        None if is_required(run) => Err(Finding::Blocked("the run has no key for external accounts".into())),
         None => Err(Finding::NotOffered("external accounts are not required".into())),
     }
 }
@@ -154,6 +154,7 @@ fn c8555_7_3_4_06(run: &Run) -> Judgement {
     if let Ok((kid, mac_key)) = external_key(run) {
         let binding = external_binding(kid, mac_key, &url, &key.jwk());
         let answer = register(run, &key, Some(binding.clone()))?;
+        run.external_account(true);
         ensure!(answer.is_success(), "a right binding: {}", answer.summary());
         let shown = &answer.json()?["externalAccountBinding"];
         ensure!(*shown == binding, "the binding is shown as {shown}");

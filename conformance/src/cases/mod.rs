@@ -11,14 +11,18 @@ mod challenges;
 mod crl;
 mod directory;
 mod dns;
+mod extensions;
 mod files;
 mod finalize;
+mod http01;
 mod ip;
 mod jose;
+mod jwk;
 mod jws;
 mod keychange;
 mod nonces;
 mod ocsp;
+mod ocsp_profile;
 mod orders;
 mod pending;
 mod preauthorization;
@@ -37,11 +41,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         transport::CASES,
         jws::CASES,
         jose::CASES,
+        jwk::CASES,
         nonces::CASES,
         accounts::CASES,
         keychange::CASES,
         orders::CASES,
         challenges::CASES,
+        http01::CASES,
         dns::CASES,
         tls_alpn::CASES,
         ip::CASES,
@@ -52,9 +58,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         renewal::CASES,
         revocation::CASES,
         ocsp::CASES,
+        ocsp_profile::CASES,
         crl::CASES,
         files::CASES,
         certificates::CASES,
+        extensions::CASES,
         baseline::CASES,
         sweeps::CASES,
     ]

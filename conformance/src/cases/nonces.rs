@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
-
 use super::jws::new_order;
 use crate::base64;
 use crate::case::{Case, Finding, Judgement, ensure, must, should_read};
@@ -11,6 +9,7 @@ use crate::http::Request;
 use crate::keys::random;
 use crate::suite::{Run, refused};
 use crate::wire::Draft;
+use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
     must!(c8555_6_5_03, "A nonce that was never issued, or none, is badNonce."),

@@ -260,12 +260,7 @@ fn c7518_3_5_01(run: &Run) -> Judgement {
     let url = run.url("newAccount")?;
     for salt in [0, 20, 64, 32] {
         let any = Key::p256();
-        let payload = run.account_payload(&any)?;
-        if !payload["externalAccountBinding"].is_null() {
-            return Err(Finding::Blocked(
-                "the external account binding is for keys of another kind".into(),
-            ));
-        }
+        let payload = run.account_payload_for(&jwk)?;
         let draft = run
             .draft(Signer::Key(&any), &url, payload.to_string())?
             .with("alg", "PS256")

@@ -309,3 +309,82 @@ fn single(element: &der::Element<'_>) -> Result<Single, String> {
         extensions,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Key;
+
+    fn response(key: &Key, issuer: &Certificate, status: &[u8], certificates: &[Vec<u8>]) -> Vec<u8> {
+        let time = |text: &str| der::tlv(der::GENERALIZED_TIME, text);
+        let id = cert_id_of(SHA256, issuer, &[1]);
+        let single = der::sequence(&[
+            id,
+            status.to_vec(),
+            time("20260101000000Z"),
+            der::tlv(der::constructed(0), time("20260102000000Z")),
+        ]);
+        let responder = der::tlv(der::constructed(2), der::octet_string(sha1(key.public())));
+        let tbs = der::sequence(&[responder, time("20260101000000Z"), der::sequence(&[single])]);
+        let mut parts = vec![
+            tbs.clone(),
+            key.signature_algorithm(),
+            der::bit_string(&key.sign_x509(&tbs)),
+        ];
+        if !certificates.is_empty() {
+            parts.push(der::tlv(der::constructed(0), der::sequence(certificates)));
+        }
+        let body = der::sequence(&[der::oid(BASIC), der::octet_string(der::sequence(&parts))]);
+        der::sequence(&[der::tlv(der::ENUMERATED, [0]), der::tlv(der::constructed(0), body)])
+    }
+
+    #[test]
+    fn takes_an_answer_of_the_ca_and_of_nobody_else() {
+        let (key, stranger) = (Key::p256(), Key::p256());
+        let issuer = Certificate::read(&crate::request::self_signed(&key, &[], &[])).err();
+        assert!(issuer.is_some(), "an empty list of extensions is no DER");
+        let issuer = crate::request::self_signed(&key, &[crate::request::dns_name("ca.test")], &[]);
+        let issuer = Certificate::read(&issuer).expect("own encoding");
+        let good = der::tlv(der::context(0), []);
+        let read = |der: &[u8]| {
+            Response::read(der)
+                .expect("own encoding")
+                .basic
+                .expect("a basic response")
+        };
+        let basic = read(&response(&key, &issuer, &good, &[]));
+        assert_eq!(
+            (basic.check(&issuer), &basic.singles[0].status),
+            (Ok(()), &Status::Good)
+        );
+        assert!(read(&response(&stranger, &issuer, &good, &[])).check(&issuer).is_err());
+        let other = crate::request::self_signed(&stranger, &[crate::request::dns_name("x.test")], &[]);
+        assert!(
+            read(&response(&stranger, &issuer, &good, &[other]))
+                .check(&issuer)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn reads_time_and_reason_of_a_revocation() {
+        let key = Key::p256();
+        let issuer = crate::request::self_signed(&key, &[crate::request::dns_name("ca.test")], &[]);
+        let issuer = Certificate::read(&issuer).expect("own encoding");
+        let reason = der::tlv(der::constructed(0), der::tlv(der::ENUMERATED, [4]));
+        let at = der::tlv(der::GENERALIZED_TIME, "20260101000000Z");
+        let revoked = der::tlv(der::constructed(1), [at, reason].concat());
+        let read = Response::read(&response(&key, &issuer, &revoked, &[])).expect("own encoding");
+        let status = &read.basic.expect("a basic response").singles[0].status;
+        assert!(matches!(status, Status::Revoked { reason: Some(4), .. }), "{status:?}");
+    }
+
+    #[test]
+    fn builds_the_nonce_of_rfc_9654() {
+        let nonce = extension(NONCE, false, &der::octet_string([7; 32]));
+        let front = [
+            0x30, 0x2f, 0x06, 0x09, 0x2b, 6, 1, 5, 5, 7, 0x30, 1, 2, 4, 0x22, 4, 0x20,
+        ];
+        assert!(nonce.starts_with(&front), "{nonce:02x?}");
+    }
+}
