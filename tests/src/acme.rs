@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use x509_parser::extensions::ParsedExtension;
 
 use crate::http::{Http, HttpError, Response};
 use crate::webroot::Webroot;
@@ -44,6 +45,17 @@ impl AccountKey {
     pub fn generate() -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
         Self(pair)
+    }
+
+    /// Takes a key in PEM (PKCS#8), such as a certificate's.
+    ///
+    /// # Panics
+    ///
+    /// If it is no P-256 key.
+    pub fn from_pem(pem: &str) -> Self {
+        let block = pem::parse(pem).expect("a key in PEM");
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, block.contents());
+        Self(pair.expect("a P-256 key"))
     }
 
     /// Returns the public key as a JWK.
@@ -132,6 +144,24 @@ impl Issued {
         octets.map(|octet| format!("{octet:02X}")).collect()
     }
 
+    /// Returns the identifier under which renewal information is asked for (RFC 9773 section 4.1).
+    ///
+    /// # Panics
+    ///
+    /// If the leaf names no key of its issuer.
+    pub fn renewal_id(&self) -> String {
+        let der = self.leaf_der();
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).expect("a certificate");
+        let issuer_key = certificate
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref(),
+                _ => None,
+            })
+            .expect("an authority key identifier");
+        format!("{}.{}", base64url(issuer_key.0), base64url(certificate.raw_serial()))
+    }
+
     /// Writes the leaf, the issuers and the key beside each other; returns the leaf's path.
     ///
     /// # Panics
@@ -154,12 +184,21 @@ impl Issued {
 ///
 /// If a name cannot stand in a certificate.
 pub fn request(names: &[&str]) -> (Vec<u8>, String) {
-    let key = rcgen::KeyPair::generate().expect("a key");
+    let key_pem = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    (request_with(names, &key_pem), key_pem)
+}
+
+/// Makes a CSR for names with a key in PEM; returns it in DER.
+///
+/// # Panics
+///
+/// If a name cannot stand in a certificate or the key cannot be read.
+pub fn request_with(names: &[&str], key_pem: &str) -> Vec<u8> {
+    let key = rcgen::KeyPair::from_pem(key_pem).expect("a key in PEM");
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = rcgen::CertificateParams::new(names).expect("names");
     params.distinguished_name = rcgen::DistinguishedName::new();
-    let csr = params.serialize_request(&key).expect("a request");
-    (csr.der().to_vec(), key.serialize_pem())
+    params.serialize_request(&key).expect("a request").der().to_vec()
 }
 
 impl Acme {
@@ -269,10 +308,32 @@ impl Acme {
     ///
     /// If the server refuses.
     pub fn new_order(&self, names: &[&str]) -> Result<(String, Value), HttpError> {
-        let identifiers: Vec<Value> = names.iter().map(|name| identifier(name)).collect();
-        let answer = self.expect(&self.url("newOrder"), &json!({"identifiers": identifiers}), 201)?;
+        self.new_order_with(names, json!({}))
+    }
+
+    /// Opens an order with further members, for example a profile; returns its URL and the object.
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses.
+    pub fn new_order_with(&self, names: &[&str], members: Value) -> Result<(String, Value), HttpError> {
+        let answer = self.ask_for_order(names, members)?;
+        if answer.status != 201 {
+            return Err(format!("newOrder: {} {}", answer.status, answer.text()).into());
+        }
         let url = answer.header("location").ok_or("no order URL")?.to_owned();
         Ok((url, answer.json()))
+    }
+
+    /// Sends an order with further members and returns whatever the answer is.
+    ///
+    /// # Errors
+    ///
+    /// If there is no answer.
+    pub fn ask_for_order(&self, names: &[&str], members: Value) -> Result<Response, HttpError> {
+        let mut payload = members;
+        payload["identifiers"] = names.iter().map(|name| identifier(name)).collect();
+        self.post(&self.url("newOrder"), payload.to_string().as_bytes())
     }
 
     /// Proves each pending authorization of an order over http-01.
@@ -326,16 +387,53 @@ impl Acme {
     ///
     /// If a step is refused; the server may have gone away in the middle.
     pub fn obtain(&self, names: &[&str], webroot: &Webroot) -> Result<Issued, HttpError> {
-        let (order_url, order) = self.new_order(names)?;
+        self.obtain_with(names, json!({}), webroot)
+    }
+
+    /// Does the same with further members in the order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Acme::obtain`].
+    pub fn obtain_with(&self, names: &[&str], members: Value, webroot: &Webroot) -> Result<Issued, HttpError> {
+        let (order_url, order) = self.new_order_with(names, members)?;
         self.prove(&order, webroot)?;
         let ready = self.wait(&order_url, "pending")?;
         if ready["status"] != "ready" {
             return Err(format!("{order_url} is not ready: {ready}").into());
         }
         let (csr, key_pem) = request(names);
+        let answer = self.finalize(&order, &csr)?;
+        if answer.status != 200 {
+            return Err(format!("finalize: {} {}", answer.status, answer.text()).into());
+        }
+        let chain = self.download(&order_url)?;
+        Ok(Issued {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            url: chain.0,
+            order: order_url,
+            chain_pem: chain.1,
+            key_pem,
+        })
+    }
+
+    /// Sends a request (in DER) for an order's certificate and returns whatever the answer is.
+    ///
+    /// # Errors
+    ///
+    /// If there is no answer.
+    pub fn finalize(&self, order: &Value, csr: &[u8]) -> Result<Response, HttpError> {
         let finalize = order["finalize"].as_str().ok_or("no finalize")?;
-        self.expect(finalize, &json!({"csr": base64url(csr)}), 200)?;
-        let done = self.wait(&order_url, "processing")?;
+        self.post(finalize, json!({"csr": base64url(csr)}).to_string().as_bytes())
+    }
+
+    /// Waits for an order's certificate; returns its URL and the chain in PEM.
+    ///
+    /// # Errors
+    ///
+    /// If the order ends without one.
+    pub fn download(&self, order_url: &str) -> Result<(String, String), HttpError> {
+        let done = self.wait(order_url, "processing")?;
         let url = done["certificate"]
             .as_str()
             .ok_or_else(|| format!("no certificate: {done}"))?;
@@ -343,13 +441,7 @@ impl Acme {
         if chain.status != 200 {
             return Err(format!("{url}: {} {}", chain.status, chain.text()).into());
         }
-        Ok(Issued {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            url: url.to_owned(),
-            order: order_url,
-            chain_pem: chain.text(),
-            key_pem,
-        })
+        Ok((url.to_owned(), chain.text()))
     }
 
     /// Revokes a certificate with a reason code.

@@ -1,0 +1,17 @@
+//! Journeys against the real daemon: what its users do in the order in which they do it.
+//!
+//! One module for each topic: our own client program, ACME as the harness's client speaks it, and
+//! the operator who changes the configuration or puts a backup back.
+
+mod accounts;
+mod authorizations;
+mod caa;
+mod expect;
+mod lists;
+mod operator;
+mod parallel;
+mod profiles;
+mod program;
+mod renewal;
+mod revocation;
+mod terms;
