@@ -422,7 +422,7 @@ impl Slot {
     }
 }
 
-/// The number after the last one, and at least the time in seconds: so it also rises when the store was
+/// The number after the last one, and at least the time in milliseconds: so it also rises when the store was
 /// restored from a backup that does not know the last CRLs.
 fn next_number(last: Option<&PublishedCrl>, now: Timestamp) -> Option<u64> {
     let by_time = u64::try_from(now.as_millisecond()).ok()?.max(1);
