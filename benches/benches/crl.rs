@@ -16,7 +16,7 @@ use sigillo_ca::{
 };
 use sigillo_protocol::x509::{key::KeyKind, reason::RevocationReason};
 
-/// Set to anything, it adds the list of a million entries, which takes a minute and more.
+/// Set to anything, it adds the list of a million entries, which is not worth its time in every run.
 const MILLION_VARIABLE: &str = "SIGILLO_BENCH_MILLION";
 
 /// Makes entries with serials of full length, in order, of which every other one has a reason.

@@ -100,7 +100,7 @@ fn read(c: &mut Criterion) {
     let folder = place::folder(env!("CARGO_TARGET_TMPDIR"));
     let store = Arc::new(SqliteStore::open(folder.path().join("store.db")).expect("a store in a file"));
     let mut certificate = runtime.block_on(intended(store.clone()));
-    // The signature is short of being as long as the rest: what counts here is the size of the record.
+    // What was to be signed stands for the signed whole: nobody parses it here, and its size is about right.
     certificate.state = CertificateState::Issued {
         der: certificate.tbs.clone(),
     };
