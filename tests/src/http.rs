@@ -149,7 +149,8 @@ fn converse(mut stream: impl Read + Write, bytes: &[u8]) -> Result<Vec<u8>, Http
     if answer.is_empty() {
         sent?;
         read?;
-        return Err("the server closed without an answer".into());
+        let silence = "the server closed without an answer";
+        return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, silence).into());
     }
     Ok(answer)
 }
