@@ -5,13 +5,15 @@
 
 mod accounts;
 mod authorizations;
+mod backup;
 mod caa;
 mod expect;
 mod lists;
-mod operator;
 mod parallel;
 mod profiles;
 mod program;
+mod program_options;
+mod reload;
 mod renewal;
 mod revocation;
 mod terms;

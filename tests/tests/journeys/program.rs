@@ -17,19 +17,23 @@ use tempfile::TempDir;
 const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
 /// The program with a folder of its own, at one server.
-struct Sigillo<'a> {
-    daemon: &'a Daemon,
-    home: TempDir,
+pub struct Sigillo<'a> {
+    pub daemon: &'a Daemon,
+    pub home: TempDir,
 }
 
 impl<'a> Sigillo<'a> {
-    fn at(daemon: &'a Daemon) -> Self {
+    pub fn at(daemon: &'a Daemon) -> Self {
         let home = tempfile::tempdir().expect("a folder for the client");
         Self { daemon, home }
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        run(&mut self.command(arguments), COMMAND_WITHIN)
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(own("sigillo"));
         command
             .args(arguments)
@@ -38,11 +42,11 @@ impl<'a> Sigillo<'a> {
             .arg(self.daemon.root())
             .arg("--home")
             .arg(self.home.path());
-        run(&mut command, COMMAND_WITHIN)
+        command
     }
 
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub fn json(&self, arguments: &[&str]) -> Value {
         let with_json: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let output = self.run(&with_json).succeeded();
         serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{output}"))
@@ -50,19 +54,19 @@ impl<'a> Sigillo<'a> {
 
     /// Orders with options; returns where the certificate is kept.
     #[track_caller]
-    fn order(&self, arguments: &[&str]) -> PathBuf {
+    pub fn order(&self, arguments: &[&str]) -> PathBuf {
         let all: Vec<&str> = ["order"].iter().chain(arguments).copied().collect();
         PathBuf::from(self.run(&all).succeeded().stdout.trim())
     }
 
-    fn http01(&self) -> [String; 2] {
+    pub fn http01(&self) -> [String; 2] {
         ["--http01-port".to_owned(), self.daemon.http01_port.to_string()]
     }
 }
 
 /// Lets the outsiders judge a kept certificate.
 #[track_caller]
-fn papers(daemon: &Daemon, kept: &std::path::Path, name: &str) -> Papers {
+pub fn papers(daemon: &Daemon, kept: &std::path::Path, name: &str) -> Papers {
     let chain = std::fs::read_to_string(kept.join("fullchain.pem")).expect("the kept chain");
     Papers::sort(&chain, &daemon.root(), &daemon.scratch().join(name))
 }

@@ -7,7 +7,7 @@ use sigillo_tests::process::eventually;
 use sigillo_tests::webroot::Webroot;
 
 use super::expect::{link, refused, status};
-use super::operator::{RELOADED_WITHIN, add_settings};
+use super::reload::{RELOADED_WITHIN, add_settings};
 
 const OLD: &str = "https://ca.example/terms/1";
 const NEW: &str = "https://ca.example/terms/2";

