@@ -1,4 +1,4 @@
-//! The configuration: the file as written ([`raw`]) and the settings as checked ([`settings`]).
+//! The configuration: the file as written ([`raw`]) and the settings as checked ([`Settings`]).
 
 pub mod raw;
 mod settings;
