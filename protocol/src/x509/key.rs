@@ -272,7 +272,8 @@ const ROCA_PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103,
 const SMALL_FACTOR_BOUND: u32 = 752;
 
 fn weakness(modulus: &[u8]) -> Option<&'static str> {
-    if (2..SMALL_FACTOR_BOUND).any(|divisor| remainder(modulus, divisor) == 0) {
+    let small_primes = (2..SMALL_FACTOR_BOUND).filter(|divisor| IS_PRIME[*divisor as usize]);
+    if small_primes.into_iter().any(|prime| remainder(modulus, prime) == 0) {
         return Some("it has a small factor");
     }
     if ROCA_PRIMES
@@ -287,10 +288,33 @@ fn weakness(modulus: &[u8]) -> Option<&'static str> {
     None
 }
 
+/// Which numbers below the bound are prime.
+const IS_PRIME: [bool; SMALL_FACTOR_BOUND as usize] = {
+    let mut prime = [true; SMALL_FACTOR_BOUND as usize];
+    (prime[0], prime[1]) = (false, false);
+    let mut number = 2;
+    while number < prime.len() {
+        let mut multiple = number * 2;
+        while multiple < prime.len() {
+            prime[multiple] = false;
+            multiple += number;
+        }
+        number += 1;
+    }
+    prime
+};
+
+/// Divides a number, most significant octet first, by a small one, four octets at a time.
 fn remainder(number: &[u8], divisor: u32) -> u32 {
-    number
+    let divisor = u64::from(divisor);
+    let (head, words) = number.as_rchunks::<4>();
+    let head = head
         .iter()
-        .fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % divisor)
+        .fold(0, |rest, octet| (rest * 256 + u64::from(*octet)) % divisor);
+    let rest = words.iter().fold(head, |rest, word| {
+        ((rest << 32) + u64::from(u32::from_be_bytes(*word))) % divisor
+    });
+    u32::try_from(rest).expect("invariant: a rest is less than its divisor, which fits")
 }
 
 fn is_power_of_65537(value: u32, prime: u32) -> bool {
@@ -338,6 +362,20 @@ fn is_square(number: &BigUint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_division_agrees_with_the_library_at_every_length() {
+        let number: Vec<u8> = (1..=23u8).map(|i| i.wrapping_mul(151)).collect();
+        for length in 0..=number.len() {
+            let octets = &number[..length];
+            for divisor in [2, 3, 251, 257, 751] {
+                let expected = BigUint::from_bytes_be(octets) % divisor;
+                assert_eq!(BigUint::from(remainder(octets, divisor)), expected, "{length} {divisor}");
+            }
+        }
+        let primes: Vec<usize> = (0..30).filter(|n| IS_PRIME[*n]).collect();
+        assert_eq!(primes, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
+    }
 
     #[test]
     fn kinds_survive_a_round_trip_as_text() {
