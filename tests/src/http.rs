@@ -154,15 +154,18 @@ fn converse_secretly(mut tls: ClientConnection, mut stream: TcpStream, bytes: &[
     let mut joined = rustls::Stream::new(&mut tls, &mut stream);
     let mut outcome = joined.write_all(bytes).and_then(|()| joined.flush());
     let mut answer = Vec::new();
-    while (answer.len() as u64) < ANSWER_BYTES_MAX {
+    loop {
+        // First what has arrived already: sending may have read it.
+        let state = tls.process_new_packets()?;
+        let mut plain = vec![0; state.plaintext_bytes_to_read()];
+        tls.reader().read_exact(&mut plain)?;
+        answer.extend_from_slice(&plain);
+        if answer.len() as u64 >= ANSWER_BYTES_MAX {
+            break;
+        }
         match tls.read_tls(&mut stream) {
             Ok(0) => break,
-            Ok(_) => {
-                let state = tls.process_new_packets()?;
-                let mut plain = vec![0; state.plaintext_bytes_to_read()];
-                tls.reader().read_exact(&mut plain)?;
-                answer.extend_from_slice(&plain);
-            }
+            Ok(_) => {}
             Err(error) => {
                 outcome = outcome.and(Err(error));
                 break;
