@@ -1,6 +1,6 @@
 //! A plain HTTP/1.1 client that sends exactly the bytes it is given, over TCP or TLS.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 /// How long one request may take to be connected and between two reads.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -136,19 +136,49 @@ impl Http {
             return converse(stream, bytes);
         }
         let name = ServerName::try_from(target.host.clone())?;
-        let connection = ClientConnection::new(Arc::clone(&self.tls), name)?;
-        converse(StreamOwned::new(connection, stream), bytes)
+        converse_secretly(ClientConnection::new(Arc::clone(&self.tls), name)?, stream, bytes)
     }
 }
 
-fn converse(mut stream: impl Read + Write, bytes: &[u8]) -> Result<Vec<u8>, HttpError> {
-    // A server may refuse before it has read everything: its answer counts, not our broken pipe.
+// A server may refuse before it has read everything and close. Then sending fails, and the answer
+// that came before counts, not our broken pipe: so both functions go on to read.
+
+fn converse(mut stream: TcpStream, bytes: &[u8]) -> Result<Vec<u8>, HttpError> {
     let sent = stream.write_all(bytes).and_then(|()| stream.flush());
     let mut answer = Vec::new();
-    let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
+    let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map(drop);
+    settled(answer, sent.and(read))
+}
+
+fn converse_secretly(mut tls: ClientConnection, mut stream: TcpStream, bytes: &[u8]) -> Result<Vec<u8>, HttpError> {
+    let mut joined = rustls::Stream::new(&mut tls, &mut stream);
+    let mut outcome = joined.write_all(bytes).and_then(|()| joined.flush());
+    let mut answer = Vec::new();
+    loop {
+        // First what has arrived already: sending may have read it.
+        let state = tls.process_new_packets()?;
+        let mut plain = vec![0; state.plaintext_bytes_to_read()];
+        tls.reader().read_exact(&mut plain)?;
+        answer.extend_from_slice(&plain);
+        if answer.len() as u64 >= ANSWER_BYTES_MAX {
+            break;
+        }
+        match tls.read_tls(&mut stream) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                outcome = outcome.and(Err(error));
+                break;
+            }
+        }
+    }
+    settled(answer, outcome)
+}
+
+/// Prefers an answer to an error: the parser sees whether it is whole.
+fn settled(answer: Vec<u8>, outcome: std::io::Result<()>) -> Result<Vec<u8>, HttpError> {
     if answer.is_empty() {
-        sent?;
-        read?;
+        outcome?;
         let silence = "the server closed without an answer";
         return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, silence).into());
     }

@@ -139,8 +139,17 @@ fn names_come_from_san_and_common_name_alike() {
     assert_eq!(both.common_name(), Some("WWW.Example"));
     assert!(!both.must_staple());
 
-    let alone = Draft::new().common_name("2001:db8::1").check().unwrap();
-    assert_eq!(names(&alone), ["2001:db8::1"]);
+    let alone = Draft::new().common_name("WWW.Example").check().unwrap();
+    assert_eq!(names(&alone), ["www.example"]);
+}
+
+#[test]
+fn an_address_is_asked_for_as_an_address() {
+    let alone = Draft::new().common_name("2001:db8::1").check();
+    assert_eq!(alone, Err(CsrError::AddressInCommonName));
+    let octets = "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets();
+    let twice = Draft::new().common_name("2001:db8::1").extensions(&[san(&[tlv(0x87, &octets)])]);
+    assert_eq!(names(&twice.check().unwrap()), ["2001:db8::1"]);
 }
 
 #[test]
