@@ -48,10 +48,11 @@ impl Options {
 /// A running `sigillo-ca` with its DNS server.
 #[derive(Debug)]
 pub struct Daemon {
+    /// Stands first, so that its log is still there to be shown when a test fails and all is dropped.
+    running: Option<Background>,
     /// The state folder's parent: the folder itself is [`Daemon::dir`].
     scratch: TempDir,
     settings: Vec<String>,
-    running: Option<Background>,
     /// The names that validation asks for.
     pub dns: DnsServer,
     /// The ACME directory's URL.
