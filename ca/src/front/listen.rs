@@ -1,6 +1,15 @@
 //! Accepts connections within bounds and serves them until it is told to stop.
 
-use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request};
 use hyper::body::Incoming;
@@ -35,6 +44,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection lives at most: keeping one open costs a place, and a new one little.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
+
+/// How long a connection that has asked for nothing yet may still do so when the daemon stops or reloads.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(500);
 
 /// How long to wait when the system cannot give another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -182,7 +194,10 @@ async fn serve_connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asked = Arc::new(AtomicBool::new(false));
+    let has_asked = asked.clone();
     let service = router.map_request(move |mut request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         if let Some(address) = address {
             request.extensions_mut().insert(address);
         }
@@ -216,11 +231,21 @@ async fn serve_connection<S>(
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = time_is_up => {
+            // A connection that was taken and not used yet has a request on its way: it is let in.
+            if !asked.load(Ordering::Relaxed)
+                && let Ok(ended) = tokio::time::timeout(FIRST_REQUEST_GRACE, connection.as_mut()).await
+            {
+                return report_end(ended);
+            }
             // What is being answered is answered to its end; nothing new is taken.
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(DRAIN_TIMEOUT, connection.as_mut()).await.unwrap_or(Ok(()))
         }
     };
+    report_end(ended);
+}
+
+fn report_end<E: std::fmt::Display>(ended: Result<(), E>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
     }

@@ -370,7 +370,11 @@ mod tests {
             let octets = &number[..length];
             for divisor in [2, 3, 251, 257, 751] {
                 let expected = BigUint::from_bytes_be(octets) % divisor;
-                assert_eq!(BigUint::from(remainder(octets, divisor)), expected, "{length} {divisor}");
+                assert_eq!(
+                    BigUint::from(remainder(octets, divisor)),
+                    expected,
+                    "{length} {divisor}"
+                );
             }
         }
         let primes: Vec<usize> = (0..30).filter(|n| IS_PRIME[*n]).collect();

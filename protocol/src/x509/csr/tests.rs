@@ -148,7 +148,9 @@ fn an_address_is_asked_for_as_an_address() {
     let alone = Draft::new().common_name("2001:db8::1").check();
     assert_eq!(alone, Err(CsrError::AddressInCommonName));
     let octets = "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets();
-    let twice = Draft::new().common_name("2001:db8::1").extensions(&[san(&[tlv(0x87, &octets)])]);
+    let twice = Draft::new()
+        .common_name("2001:db8::1")
+        .extensions(&[san(&[tlv(0x87, &octets)])]);
     assert_eq!(names(&twice.check().unwrap()), ["2001:db8::1"]);
 }
 
