@@ -181,6 +181,10 @@ impl Settings {
             ("server.public_https", Some(format!("{:?}", self.server.public_https))),
             ("server.public_http", Some(format!("{:?}", self.server.public_http))),
             ("server.log", Some(format!("{:?}", self.server.log))),
+            (
+                "server.log_format",
+                Some(format!("{:?}", if self.server.log_json { "json" } else { "text" })),
+            ),
             ("acme.eab_required", Some(self.acme.eab_required.to_string())),
             ("acme.terms", optional(&self.acme.terms)),
             ("acme.website", optional(&self.acme.website)),
@@ -188,6 +192,23 @@ impl Settings {
             (
                 "acme.reuse_authorizations",
                 Some(self.acme.reuse_authorizations.to_string()),
+            ),
+            ("acme.order_lifetime", Some(format!("\"{}\"", self.acme.order_lifetime))),
+            (
+                "acme.authorization_lifetime",
+                Some(format!("\"{}\"", self.acme.authorization_lifetime)),
+            ),
+            (
+                "acme.pending_authorization_lifetime",
+                Some(format!("\"{}\"", self.acme.pending_authorization_lifetime)),
+            ),
+            ("prune.orders_kept", Some(format!("\"{}\"", self.prune.orders_kept))),
+            (
+                "prune.certificates_kept",
+                Some(match self.prune.certificates_kept {
+                    Some(kept) => format!("\"{kept}\""),
+                    None => "\"forever\"".to_owned(),
+                }),
             ),
             ("validation.http01_port", Some(validation.http01_port.to_string())),
             (

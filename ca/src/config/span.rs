@@ -6,6 +6,14 @@ use jiff::{Span, SpanRelativeTo, Timestamp, Unit, tz::TimeZone};
 #[derive(Debug, Clone, Copy)]
 pub struct CalendarSpan(Span);
 
+impl std::fmt::Display for CalendarSpan {
+    /// Writes it as it is read: `90d`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // jiff's friendly form separates units by blanks; it reads both.
+        write!(f, "{}", format!("{:#}", self.0).replace(' ', ""))
+    }
+}
+
 impl CalendarSpan {
     /// Reads `90d`, `3y`, `1y6mo2d`, `250ms`.
     ///
@@ -67,6 +75,15 @@ mod tests {
             CalendarSpan::parse("1d").unwrap().before(at("2026-03-01T00:00:00Z")),
             at("2026-02-28T00:00:00Z")
         );
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        for text in ["90d", "1y6mo2d", "12h", "250ms"] {
+            let written = CalendarSpan::parse(text).unwrap().to_string();
+            assert_eq!(written, text);
+            assert!(CalendarSpan::parse(&written).is_ok());
+        }
     }
 
     #[test]

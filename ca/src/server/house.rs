@@ -96,6 +96,13 @@ impl House {
             let (finished, voided) = (resumed.finished.len(), resumed.voided.len());
             tracing::info!(finished, voided, "certificates that a crash interrupted are settled");
         }
+        if !resumed.left.is_empty() {
+            let left = resumed.left.len();
+            tracing::error!(
+                left,
+                "certificates are left unfinished: does the clock show a time before they were begun?"
+            );
+        }
         let responder = super::own_certificate::responder(&keyring, &issuer, &*store, &clock).await?;
         let status = StatusService::open(
             store.clone(),

@@ -218,10 +218,17 @@ impl Context {
             }
             let now = self.clock.now();
             let decided = decide(current, position, outcome, now, &*self.end);
-            let batch = Batch::new(event(&decided, position, outcome, now)).with(Change::Authorization(decided));
+            let told = event(&decided, position, outcome, now);
+            let (name, challenge) = (decided.name.clone(), decided.challenges[position].kind);
+            let batch = Batch::new(told).with(Change::Authorization(decided));
             match self.store.commit(batch).await {
                 Err(CommitError::Conflict) => {}
-                written => return written,
+                written => {
+                    if let Err(failure) = outcome {
+                        tracing::info!(%name, %challenge, tries, because = failure.problem.detail, "a validation failed");
+                    }
+                    return written;
+                }
             }
             current = match self.store.authorization(id).await {
                 Ok(Some(current)) => current,
