@@ -90,6 +90,7 @@ pub enum AccountsCommand {
     /// Closes an account for good
     Deactivate {
         /// The account's id
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
 }
@@ -107,6 +108,7 @@ pub enum EabCommand {
     /// Withdraws a key
     Disable {
         /// The key's name
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }
@@ -118,6 +120,7 @@ pub enum OrdersCommand {
     /// Shows one order
     Show {
         /// The order's id
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
 }

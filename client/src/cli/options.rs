@@ -87,7 +87,7 @@ pub struct AccountOptions {
     #[arg(long)]
     pub agree_tos: bool,
     /// The identifier of the key that the server's operator gave you.
-    #[arg(long, value_name = "KID", requires = "eab_hmac")]
+    #[arg(long, value_name = "KID", requires = "eab_hmac", allow_hyphen_values = true)]
     pub eab_kid: Option<String>,
     /// The key that the server's operator gave you, base64url.
     #[arg(
@@ -95,6 +95,7 @@ pub struct AccountOptions {
         env = "SIGILLO_EAB_HMAC",
         hide_env_values = true,
         value_name = "KEY",
+        allow_hyphen_values = true,
         requires = "eab_kid"
     )]
     pub eab_hmac: Option<String>,
