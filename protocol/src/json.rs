@@ -2,11 +2,15 @@
 //!
 //! Duplicate member names are refused at any depth (RFC 7515 section 4), compared after unescaping,
 //! since two readers of one text must not see two values. Depth is bounded. The length is the
-//! caller's to bound before anything gets here.
+//! caller's to bound before anything gets here. Structs are read from objects, never from arrays.
+
+mod objects;
 
 use std::{collections::HashSet, fmt};
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use self::objects::Objects;
 
 /// How deep arrays and objects may lie in each other. No message of ACME goes beyond 5 (a JWK in a
 /// protected header, subproblems); the rest is room for members that are ignored.
@@ -37,7 +41,8 @@ pub enum JsonError {
 /// than [`MAX_DEPTH`], or do not fit `T`.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     check(bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| JsonError::Shape(shown(&error)))
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    T::deserialize(Objects(&mut reader)).map_err(|error| JsonError::Shape(shown(&error)))
 }
 
 fn check(bytes: &[u8]) -> Result<(), JsonError> {
@@ -154,6 +159,25 @@ mod tests {
             "\"\"",
         ] {
             assert!(read(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_a_struct_from_an_object_only() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Outer {
+            inner: Option<Vec<Inner>>,
+        }
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Inner {
+            value: String,
+        }
+        let read = |text: &str| from_slice::<Outer>(text.as_bytes());
+        let value = "x".to_owned();
+        let inner = Some(vec![Inner { value }]);
+        assert_eq!(read(r#"{"inner":[{"value":"x"}]}"#), Ok(Outer { inner }));
+        for text in ["[]", "[null]", r#"[[{"value":"x"}]]"#, r#"{"inner":[["x"]]}"#] {
+            assert!(matches!(read(text), Err(JsonError::Shape(_))), "{text}");
         }
     }
 

@@ -21,6 +21,16 @@ fn orders() -> Vec<(&'static str, String, &'static [&'static str])> {
         ("an empty list", r#"{"identifiers":[]}"#.into(), &["malformed"]),
         ("a list as payload", "[]".into(), &["malformed"]),
         (
+            "a list in the place of the payload's members",
+            r#"[[{"type":"dns","value":"a.test"}]]"#.into(),
+            &["malformed"],
+        ),
+        (
+            "a list in the place of an identifier",
+            r#"{"identifiers":[["dns","a.test"]]}"#.into(),
+            &["malformed"],
+        ),
+        (
             "a text as identifiers",
             r#"{"identifiers":"a.test"}"#.into(),
             &["malformed"],
