@@ -9,14 +9,15 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, signature};
 use x509_parser::{
     certification_request::X509CertificationRequest,
     cri_attributes::ParsedCriAttribute,
     extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension},
     oid_registry::{
         OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
-        OID_PKCS9_EXTENSION_REQUEST, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519, Oid,
+        OID_PKCS9_EXTENSION_REQUEST, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512,
+        OID_SIG_ED25519, Oid,
     },
     prelude::FromDer,
     x509::{AttributeTypeAndValue, X509Version},
@@ -469,9 +470,12 @@ fn raw_attributes(der: &[u8]) -> Result<Vec<Vec<der::Element<'_>>>, DerError> {
 fn check_signature(request: &X509CertificationRequest<'_>, key_kind: KeyKind) -> Result<(), CsrError> {
     let algorithm = &request.signature_algorithm.algorithm;
     let fits = match key_kind {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => {
-            [OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384].contains(algorithm)
-        }
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => [
+            OID_SIG_ECDSA_WITH_SHA256,
+            OID_SIG_ECDSA_WITH_SHA384,
+            OID_SIG_ECDSA_WITH_SHA512,
+        ]
+        .contains(algorithm),
         KeyKind::Ed25519 => *algorithm == OID_SIG_ED25519,
         KeyKind::Rsa(_) => [
             OID_PKCS1_SHA256WITHRSA,
@@ -491,7 +495,22 @@ fn check_signature(request: &X509CertificationRequest<'_>, key_kind: KeyKind) ->
     if key_kind == KeyKind::Ed25519 {
         return check_ed25519(request);
     }
+    if *algorithm == OID_SIG_ECDSA_WITH_SHA512 {
+        return check_ecdsa_sha512(request, key_kind);
+    }
     request.verify_signature().map_err(|_| CsrError::Signature)
+}
+
+/// Verifies what RFC 5758 allows with these curves as well and x509-parser does not know.
+fn check_ecdsa_sha512(request: &X509CertificationRequest<'_>, key_kind: KeyKind) -> Result<(), CsrError> {
+    let algorithm = match key_kind {
+        KeyKind::EcdsaP384 => &signature::ECDSA_P384_SHA512_ASN1,
+        _ => &signature::ECDSA_P256_SHA512_ASN1,
+    };
+    let info = &request.certification_request_info;
+    let key = signature::UnparsedPublicKey::new(algorithm, &info.subject_pki.subject_public_key.data);
+    key.verify(info.raw, &request.signature_value.data)
+        .map_err(|_| CsrError::Signature)
 }
 
 /// Verifies strictly: the plain verification of RFC 8032 leaves room for signatures that fit several keys.

@@ -532,6 +532,16 @@ fn requests_of_openssl_are_read_as_they_are_meant() {
     assert_eq!(p384.key_kind(), KeyKind::EcdsaP384);
     assert_eq!(names(&p384), ["a.example", "10.0.0.1"]);
     assert!(p384.must_staple());
+    let sha512 = [
+        (&include_bytes!("vectors/ecdsa-p256-sha512.csr")[..], KeyKind::EcdsaP256),
+        (&include_bytes!("vectors/ecdsa-p384-sha512.csr")[..], KeyKind::EcdsaP384),
+    ];
+    for (pem, kind) in sha512 {
+        assert_eq!(check(pem).unwrap().key_kind(), kind);
+        let mut forged = x509_parser::pem::parse_x509_pem(pem).unwrap().1.contents;
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(read(&forged), Err(CsrError::Signature));
+    }
     let pss = check(include_bytes!("vectors/rsa-pss.csr")).unwrap();
     assert_eq!(pss.key_kind(), KeyKind::Rsa(2048));
     let ed25519 = check(include_bytes!("vectors/ed25519.csr")).unwrap();
