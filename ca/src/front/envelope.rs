@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::{body::Body, extract::Request, http::header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use sigillo_protocol::{
     acme::problem::{ErrorType, Problem},
@@ -20,6 +20,10 @@ use crate::model::Account;
 
 /// The largest request body: a CSR with the most names and the largest key takes about a third of it.
 pub const BODY_MAX: usize = 64 * 1024;
+
+/// How much of a body that is too large is read and thrown away, so that its sender gets to read why: an answer before
+/// the end of the body and the closing of the connection would often be lost.
+const DRAINED_MAX: usize = 1024 * 1024;
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -185,17 +189,32 @@ fn require_media_type(request: &Request) -> Result<(), Trouble> {
 }
 
 async fn read_body(body: Body) -> Result<Vec<u8>, Trouble> {
-    let reading = Limited::new(body, BODY_MAX).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Problem::malformed(format!("The body has more than {BODY_MAX} octets."))
-                .with_status(413)
-                .into())
-        }
+    match tokio::time::timeout(BODY_TIMEOUT, collect(body)).await {
+        Ok(Ok(octets)) if octets.len() <= BODY_MAX => Ok(octets),
+        Ok(Ok(_)) => Err(Problem::malformed(format!("The body has more than {BODY_MAX} octets."))
+            .with_status(413)
+            .into()),
         Ok(Err(_)) => Err(Problem::malformed("The body could not be read to its end.").into()),
         Err(_) => Err(Problem::malformed("The body did not arrive in time.")
             .with_status(408)
             .into()),
     }
+}
+
+/// Reads a body; of one that is too large it keeps just enough to tell.
+async fn collect(mut body: Body) -> Result<Vec<u8>, axum::Error> {
+    let mut octets = Vec::new();
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        let data = frame?.into_data().unwrap_or_default();
+        read += data.len();
+        if octets.len() <= BODY_MAX {
+            let room = BODY_MAX + 1 - octets.len();
+            octets.extend_from_slice(&data[..data.len().min(room)]);
+        }
+        if read > DRAINED_MAX {
+            break;
+        }
+    }
+    Ok(octets)
 }

@@ -1,5 +1,6 @@
 //! Faults below ACME: paths that are nowhere, requests that could be read in two ways.
 
+use sigillo_tests::acme::problem;
 use sigillo_tests::daemon::Daemon;
 
 #[test]
@@ -60,6 +61,22 @@ fn refuses_ambiguous_http() {
                 assert_eq!(answers, 1, "{name}: one request, {answers} answers");
             }
         }
+    }
+    assert!(daemon.alive());
+}
+
+#[test]
+fn a_body_that_is_too_large_is_told_so() {
+    let mut daemon = Daemon::start();
+    let acme = daemon.register().unwrap();
+    // The sender has to get the answer although it is given before anybody would want the rest of the body.
+    for octets in [70_000, 200_000, 900_000] {
+        let answer = acme.post(&acme.url("newOrder"), &vec![b'x'; octets]).unwrap();
+        assert_eq!(
+            (answer.status, problem(&answer).as_str()),
+            (413, "malformed"),
+            "{octets}"
+        );
     }
     assert!(daemon.alive());
 }
