@@ -132,7 +132,9 @@ impl ParsedCsr {
         check_shape(der).map_err(|_| CsrError::Form)?;
         let request = parse(der)?;
         match request.certification_request_info.version {
-            X509Version(0) => Ok(Self { der: der.to_vec() }),
+            // RFC 2986 has 0 only. Scripts on Ruby's OpenSSL, its acme-client among them, write the 2 of X.509 v3
+            // certificates, and no other CA minds; the number means nothing here, and refusing it helps nobody.
+            X509Version(0 | 2) => Ok(Self { der: der.to_vec() }),
             X509Version(other) => Err(CsrError::Version(other)),
         }
     }
