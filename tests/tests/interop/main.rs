@@ -5,12 +5,15 @@
 use std::time::Duration;
 
 mod acme_tiny;
+mod acmetool;
 mod apache;
 mod caddy;
 mod certbot;
 mod dehydrated;
 mod lego;
+mod node;
 mod python;
+mod ruby;
 mod uacme;
 
 /// How long a web server that fetches certificates by itself may take.
