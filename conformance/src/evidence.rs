@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::http::{Answer, Request};
+use crate::http::{Answer, Request, Url};
 use crate::issue::Issued;
 
 /// One request with its answer.
@@ -18,17 +18,33 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// What was done, for reports.
-    pub(crate) fn label(&self) -> String {
-        format!("{} {} -> {}", self.request.method, self.request.url, self.answer.status)
+    /// What kind of thing was done, for reports: method, path and status, where what only names one object is an asterisk.
+    pub(crate) fn kind(&self) -> String {
+        let path = Url::parse(&self.request.url).map(|url| url.path).unwrap_or_default();
+        let path = path.split('?').next().unwrap_or_default();
+        let names_one =
+            |segment: &str| segment.len() > NAME_LENGTH_MAX || segment.bytes().any(|byte| byte.is_ascii_digit());
+        let segments = path
+            .split('/')
+            .map(|segment| if names_one(segment) { "*" } else { segment });
+        let path = segments.collect::<Vec<_>>().join("/");
+        format!("{} {path} -> {}", self.request.method, self.answer.status)
     }
 }
+
+/// The exchange that showed an object is one of so many last ones: some cases send several requests at once.
+const SIGHTING_BACK_MAX: usize = 32;
+
+/// Longer path segments, and those with digits, name one object and not a kind of them.
+const NAME_LENGTH_MAX: usize = 20;
 
 /// An ACME object as it was seen once.
 #[derive(Debug)]
 pub(crate) struct Sighting {
     pub(crate) url: String,
     pub(crate) object: Value,
+    /// The exchange that showed it.
+    pub(crate) exchange: Option<Arc<Exchange>>,
 }
 
 /// The evidence of a run.
@@ -59,17 +75,59 @@ impl Evidence {
     }
 
     pub(crate) fn order(&self, url: &str, object: &Value) {
-        open(&self.orders).push(Arc::new(Sighting {
-            url: url.to_owned(),
-            object: object.clone(),
-        }));
+        open(&self.orders).push(self.sighting(url, object));
     }
 
     pub(crate) fn authorization(&self, url: &str, object: &Value) {
-        open(&self.authorizations).push(Arc::new(Sighting {
+        open(&self.authorizations).push(self.sighting(url, object));
+    }
+
+    fn sighting(&self, url: &str, object: &Value) -> Arc<Sighting> {
+        let exchanges = open(&self.exchanges);
+        let recent = exchanges.iter().rev().take(SIGHTING_BACK_MAX);
+        let shows = |exchange: &&Arc<Exchange>| {
+            serde_json::from_slice::<Value>(&exchange.answer.body).is_ok_and(|body| body == *object)
+        };
+        Arc::new(Sighting {
             url: url.to_owned(),
             object: object.clone(),
-        }));
+            exchange: recent.into_iter().find(shows).cloned(),
+        })
+    }
+
+    /// How many exchanges there are.
+    pub(crate) fn count(&self) -> usize {
+        open(&self.exchanges).len()
+    }
+
+    /// The last few exchanges from this one on: without the fetching of nonces where there is anything else, and with
+    /// only the last of several looks at one resource. Where nothing happened since, the last exchange of all.
+    pub(crate) fn telling(&self, from: usize, nonce_url: &str, most: usize) -> Vec<Arc<Exchange>> {
+        let exchanges = open(&self.exchanges);
+        let from = from.min(exchanges.len().saturating_sub(1));
+        let recent = &exchanges[from..];
+        let is_nonce = |exchange: &Arc<Exchange>| exchange.request.url == nonce_url;
+        let only_nonces = recent.iter().all(is_nonce);
+        let mut telling: Vec<Arc<Exchange>> = Vec::new();
+        for exchange in recent
+            .iter()
+            .rev()
+            .filter(|exchange| only_nonces || !is_nonce(exchange))
+        {
+            let again = |known: &Arc<Exchange>| {
+                known.request.url == exchange.request.url
+                    && known.request.method == exchange.request.method
+                    && known.answer.body == exchange.answer.body
+            };
+            if !telling.last().is_some_and(again) {
+                telling.push(exchange.clone());
+            }
+            if telling.len() == most {
+                break;
+            }
+        }
+        telling.reverse();
+        telling
     }
 
     pub(crate) fn exchanges(&self) -> Vec<Arc<Exchange>> {

@@ -14,7 +14,9 @@
 mod base64;
 mod case;
 mod cases;
+mod coverage;
 mod der;
+mod deviation;
 mod evidence;
 mod http;
 mod issue;
@@ -23,15 +25,20 @@ mod read;
 mod report;
 mod request;
 mod responder;
+mod shown;
 mod status;
 mod suite;
 mod target;
+mod texts;
 mod weak;
 mod wire;
 
 pub use case::Level;
+pub use coverage::page as coverage;
+pub use deviation::Deviation;
 pub use report::{Format, Outcome, Report, Verdict};
-pub use suite::{judge, judge_telling};
+pub use shown::Shown;
+pub use suite::{Event, judge, judge_telling, judge_watching};
 pub use target::Options;
 
 /// Reads a MAC key from unpadded base64url, as operators are given it.

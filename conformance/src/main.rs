@@ -1,19 +1,25 @@
 //! The command line of the conformance suite.
 
+use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use sigillo_conformance::{Format, Options, Outcome, judge_telling};
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use sigillo_conformance::{Event, Format, Options, Report, judge_watching};
 
 /// Judges an ACME server, its OCSP responder and its CRL publisher. Exits 0 exactly when no MUST failed.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// URL of the ACME directory
-    #[arg(long)]
-    directory: String,
+    #[arg(long, required = true)]
+    directory: Option<String>,
     /// Trust anchors of the server's HTTPS, in PEM
     #[arg(long, value_name = "PEM")]
     ca_root: Option<PathBuf>,
@@ -59,16 +65,68 @@ struct Arguments {
     /// The server claims public trust: judge it by the Baseline Requirements too
     #[arg(long)]
     public_trust: bool,
-    /// How to write the report
-    #[arg(long, value_enum, default_value_t = Form::Text)]
-    report: Form,
+    /// How to write the report, and to which file: text, json, junit or html; may be repeated, with a file each
+    #[arg(long, value_name = "FORM[=FILE]", default_value = "text")]
+    report: Vec<Wanted>,
+    /// File for the report, where --report names none
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Form {
-    Text,
-    Json,
-    Junit,
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes the page that shows, requirement by requirement, how two servers did, from the JSON reports of their runs
+    Coverage {
+        /// JSON report of the run against Sigillo
+        #[arg(long, value_name = "FILE")]
+        ours: PathBuf,
+        /// JSON report of the run against Pebble
+        #[arg(long, value_name = "FILE")]
+        pebble: PathBuf,
+    },
+}
+
+/// A report that was asked for.
+#[derive(Debug, Clone)]
+struct Wanted {
+    format: Format,
+    /// Standard output otherwise.
+    file: Option<PathBuf>,
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (form, file) = match text.split_once('=') {
+            Some((form, file)) => (form, Some(PathBuf::from(file))),
+            None => (text, None),
+        };
+        let format = match form {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            "junit" => Format::Junit,
+            "html" => Format::Html,
+            _ => return Err("text, json, junit and html are known".into()),
+        };
+        Ok(Self { format, file })
+    }
+}
+
+/// The reports, with the file that --out names.
+fn wanted(reports: &[Wanted], out: Option<&PathBuf>) -> Result<Vec<Wanted>, String> {
+    let mut reports = reports.to_vec();
+    let mut bare = reports.iter_mut().filter(|report| report.file.is_none());
+    let first = bare.next();
+    if bare.next().is_some() {
+        return Err("two reports for standard output: give all but one a file, as --report html=FILE".into());
+    }
+    match (first, out) {
+        (Some(report), Some(out)) => report.file = Some(out.clone()),
+        (None, Some(_)) => return Err("--out has no report to write: each --report names its file".into()),
+        _ => {}
+    }
+    Ok(reports)
 }
 
 /// A file, or why it cannot be had.
@@ -77,8 +135,12 @@ fn read(path: Option<PathBuf>) -> Result<Option<Vec<u8>>, String> {
         .transpose()
 }
 
+fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 fn options(arguments: Arguments) -> Result<Options, String> {
-    let mut options = Options::new(arguments.directory);
+    let mut options = Options::new(arguments.directory.unwrap_or_default());
     options.ca_root = read(arguments.ca_root)?;
     options.issuer_root = read(arguments.issuer_root)?;
     options.http01_port = arguments.http01_port;
@@ -104,30 +166,93 @@ fn options(arguments: Arguments) -> Result<Options, String> {
     Ok(options)
 }
 
+/// How often the bar moves while a case waits.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Tells how far the run is: a bar where a person looks, nothing otherwise.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// Judges, and shows on the way how it goes; with `lines`, each outcome on standard output as soon as it is there.
+fn watch(options: Options, lines: bool) -> Result<Report, String> {
+    let bar = progress();
+    let report = judge_watching(options, |event| match event {
+        Event::Cases(count) => bar.set_length(count as u64),
+        Event::Begins(id) => bar.set_message(id.to_owned()),
+        Event::Ends(outcome) => {
+            bar.inc(1);
+            if lines {
+                bar.suspend(|| print!("{}", outcome.line()));
+            }
+        }
+    });
+    bar.finish_and_clear();
+    report
+}
+
+fn write(report: &Report, wanted: &Wanted) -> Result<(), String> {
+    match &wanted.file {
+        Some(file) => {
+            let told = |error| format!("{}: {error}", file.display());
+            std::fs::write(file, report.render(wanted.format)).map_err(told)
+        }
+        // The lines are there already.
+        None if wanted.format == Format::Text => print(&format!("{}\n", report.summary())),
+        None => print(&report.render(wanted.format)),
+    }
+}
+
+fn print(text: &str) -> Result<(), String> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| format!("standard output: {error}"))
+}
+
+/// Judges and reports; whether no MUST failed.
+fn run(arguments: Arguments, wanted: &[Wanted]) -> Result<bool, String> {
+    let lines = wanted
+        .iter()
+        .any(|one| one.format == Format::Text && one.file.is_none());
+    let report = watch(options(arguments)?, lines)?;
+    for one in wanted {
+        write(&report, one)?;
+    }
+    Ok(report.is_conforming())
+}
+
+fn coverage(ours: &Path, pebble: &Path) -> Result<bool, String> {
+    let page = sigillo_conformance::coverage(&read_text(ours)?, &read_text(pebble)?)?;
+    print(&page)?;
+    Ok(true)
+}
+
+/// The exit status of wrong usage, as of all our programs.
+const WRONG_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let format = match arguments.report {
-        Form::Text => Format::Text,
-        Form::Json => Format::Json,
-        Form::Junit => Format::Junit,
-    };
-    let tell = |outcome: &Outcome| {
-        if format == Format::Text {
-            print!("{}", outcome.line());
-        }
-    };
-    match options(arguments).and_then(|options| judge_telling(options, tell)) {
-        Ok(report) => {
-            match format {
-                Format::Text => println!("{}", report.summary()),
-                _ => print!("{}", report.render(format)),
+    let done = match &arguments.command {
+        Some(Command::Coverage { ours, pebble }) => coverage(ours, pebble),
+        None => match wanted(&arguments.report, arguments.out.as_ref()) {
+            Ok(wanted) => run(arguments, &wanted),
+            Err(why) => {
+                eprintln!("sigillo-conformance: {why}");
+                return ExitCode::from(WRONG_USAGE);
             }
-            if report.is_conforming() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
+        },
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("sigillo-conformance: {why}");
             ExitCode::FAILURE

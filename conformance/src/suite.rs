@@ -3,19 +3,20 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::base64;
-use crate::case::{Case, Finding, Judgement, Level};
+use crate::case::{Case, Finding, Judgement};
 use crate::cases;
+use crate::deviation::{Collector, Deviation};
 use crate::evidence::Evidence;
 use crate::http::{Answer, Client, Request, Url};
 use crate::issue::Issued;
 use crate::keys::{Key, random};
-use crate::report::{Outcome, Report, Verdict};
+use crate::report::{Outcome, Report};
 use crate::responder::dns::Dns;
 use crate::responder::http01::Http01;
 use crate::responder::tls_alpn01::TlsAlpn01;
@@ -55,7 +56,7 @@ pub(crate) struct Run {
     pub(crate) http01: Option<Http01>,
     pub(crate) tls_alpn01: Option<TlsAlpn01>,
     pub(crate) dns: Option<Dns>,
-    warnings: Mutex<Vec<String>>,
+    pub(crate) found: Collector,
     counter: AtomicU64,
     external: AtomicUsize,
     account: OnceLock<Result<Account, String>>,
@@ -64,7 +65,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn start(options: Options) -> Result<Self, String> {
+    pub(crate) fn start(options: Options) -> Result<Self, String> {
         let client = Client::new(options.ca_root.as_deref())?;
         let at = |port: u16| SocketAddr::new(options.address, port);
         let http01 = options.http01_port.map(|port| Http01::start(at(port))).transpose()?;
@@ -90,28 +91,13 @@ impl Run {
             http01,
             tls_alpn01,
             dns,
-            warnings: Mutex::default(),
+            found: Collector::default(),
             counter: AtomicU64::new(0),
             external: AtomicUsize::new(0),
             account: OnceLock::new(),
             other: OnceLock::new(),
             certificate: OnceLock::new(),
         })
-    }
-
-    /// Notes something that does not fail the case.
-    pub(crate) fn warn(&self, message: impl Into<String>) {
-        self.warnings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message.into());
-    }
-
-    /// Notes a message unless the condition holds.
-    pub(crate) fn expect(&self, condition: bool, message: impl FnOnce() -> String) {
-        if !condition {
-            self.warn(message());
-        }
     }
 
     /// A directory entry; its absence blocks the case.
@@ -367,6 +353,29 @@ pub fn judge(options: Options) -> Result<Report, String> {
 /// # Errors
 /// As [`judge`].
 pub fn judge_telling(options: Options, mut tell: impl FnMut(&Outcome)) -> Result<Report, String> {
+    judge_watching(options, |event| {
+        if let Event::Ends(outcome) = event {
+            tell(outcome);
+        }
+    })
+}
+
+/// What happens in a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// So many cases will be judged.
+    Cases(usize),
+    /// The case of this requirement begins.
+    Begins(&'a str),
+    /// It ended so.
+    Ends(&'a Outcome),
+}
+
+/// Judges a target and tells how far it is.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_watching(options: Options, mut tell: impl FnMut(Event<'_>)) -> Result<Report, String> {
     let run = Run::start(options)?;
     let mut report = Report::new(&run.options.directory);
     let chosen = |id: &str| {
@@ -374,13 +383,14 @@ pub fn judge_telling(options: Options, mut tell: impl FnMut(&Outcome)) -> Result
         (options.only.is_empty() || options.only.iter().any(|prefix| id.starts_with(prefix)))
             && !options.skip.iter().any(|prefix| id.starts_with(prefix))
     };
-    for case in cases::all() {
+    let cases: Vec<&Case> = cases::all().filter(|case| chosen(&case.id())).collect();
+    tell(Event::Cases(cases.len()));
+    for case in cases {
         let id = case.id();
-        if chosen(&id) {
-            let outcome = judge_case(&run, case, id);
-            tell(&outcome);
-            report.push(outcome);
-        }
+        tell(Event::Begins(&id));
+        let outcome = judge_case(&run, case, id);
+        tell(Event::Ends(&outcome));
+        report.push(outcome);
     }
     for &(id, reason) in cases::NOT_YET {
         if chosen(id) {
@@ -392,37 +402,25 @@ pub fn judge_telling(options: Options, mut tell: impl FnMut(&Outcome)) -> Result
 
 fn judge_case(run: &Run, case: &Case, id: String) -> Outcome {
     let began = Instant::now();
+    run.begin(case.level);
     // An answer that no case foresaw must not take the whole run down, nor count as a pass.
     let judged = std::panic::catch_unwind(AssertUnwindSafe(|| (case.judge)(run)));
     let judgement = judged.unwrap_or_else(|_| Err(Finding::Fail("the case itself broke, see the error output".into())));
-    let mut notes = std::mem::take(&mut *run.warnings.lock().unwrap_or_else(PoisonError::into_inner));
-    let verdict = match (judgement, case.level) {
-        (Ok(()), _) if notes.is_empty() => Verdict::Pass,
-        (Ok(()), _) => Verdict::Warn,
-        (Err(Finding::Fail(why)), Level::Must) => {
-            notes.insert(0, why);
-            Verdict::Fail
-        }
-        (Err(Finding::Fail(why)), _) => {
-            notes.insert(0, why);
-            Verdict::Warn
-        }
-        (Err(Finding::NotOffered(why)), _) => {
-            notes.insert(0, why);
-            Verdict::NotOffered
-        }
-        (Err(Finding::Blocked(why)), _) => {
-            notes.insert(0, why);
-            Verdict::Blocked
-        }
-    };
+    let ending = run.end(judgement);
+    let notes = ending
+        .deviations
+        .iter()
+        .map(Deviation::line)
+        .chain(ending.unjudged)
+        .collect();
     Outcome {
         id,
         level: case.level,
         starred: case.starred,
         requirement: case.requirement,
-        verdict,
+        verdict: ending.verdict,
         notes,
+        deviations: ending.deviations,
         took: began.elapsed(),
     }
 }

@@ -148,9 +148,10 @@ fn c8555_7_3_02(run: &Run) -> Judgement {
         object["orders"] != "https://elsewhere.example/orders",
         "the request set the orders URL"
     );
-    for name in ["x-unknown", "onlyReturnExisting"] {
+    run.each(["x-unknown", "onlyReturnExisting"], |name| {
         ensure!(object[name].is_null(), "{name} is shown in the account");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -158,16 +159,24 @@ fn c8555_7_3_03(run: &Run) -> Judgement {
     let zone = &run.options.zone;
     let answer = register(run, &Key::p256(), json!({"contact": [format!("mailto:admin@{zone}")]}))?;
     ensure!(answer.is_success(), "a plain mailto: {}", answer.summary());
-    for contact in [
-        format!("mailto:a@{zone}?subject=x"),
-        format!("mailto:a@{zone},b@{zone}"),
-    ] {
-        let answer = register(run, &Key::p256(), json!({"contact": [contact]}))?;
-        run.expect(answer.is_refusal(), || format!("{contact} is accepted"));
-        if answer.is_refusal() {
-            refused(&answer, "invalidContact|unsupportedContact|malformed", &contact)?;
-        }
-    }
+    run.each(
+        [
+            format!("mailto:a@{zone}?subject=x"),
+            format!("mailto:a@{zone},b@{zone}"),
+        ],
+        |contact| {
+            let answer = register(run, &Key::p256(), json!({"contact": [contact]}))?;
+            run.expect(answer.is_refusal(), || format!("{contact} is accepted"));
+            if answer.is_refusal() {
+                run.check(refused(
+                    &answer,
+                    "invalidContact|unsupportedContact|malformed",
+                    &contact,
+                ));
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -179,15 +188,16 @@ fn c8555_7_3_04(run: &Run) -> Judgement {
         ("mailto:".to_owned(), "invalidContact"),
         ("mailto:not-an-address".to_owned(), "invalidContact"),
     ];
-    for (contact, kind) in cases {
+    run.each(cases, |(contact, kind)| {
         let answer = register(run, &Key::p256(), json!({"contact": [contact]}))?;
         if answer.is_success() {
             // A server need not look at contacts at all.
             run.warn(format!("{contact} is accepted"));
         } else {
-            refused(&answer, kind, &contact)?;
+            run.check(refused(&answer, kind, &contact));
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -201,10 +211,11 @@ fn c8555_7_3_05(run: &Run) -> Judgement {
         );
         return Err(Finding::NotOffered("no terms of service".into()));
     }
-    for agreed in [Value::Null, json!(false), json!("true")] {
+    run.each([Value::Null, json!(false), json!("true")], |agreed| {
         let answer = register(run, &Key::p256(), json!({"termsOfServiceAgreed": agreed}))?;
-        refused(&answer, "", &format!("termsOfServiceAgreed {agreed}"))?;
-    }
+        run.check(refused(&answer, "", &format!("termsOfServiceAgreed {agreed}")));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -229,15 +240,20 @@ fn c8555_7_3_1_01(run: &Run) -> Judgement {
 
 fn c8555_7_3_1_02(run: &Run) -> Judgement {
     let key = Key::p256();
-    for _ in 0..2 {
+    run.each(0..2, |_| {
         let answer = register(run, &key, json!({"onlyReturnExisting": true}))?;
-        refused(&answer, "accountDoesNotExist", "onlyReturnExisting with a new key")?;
+        run.check(refused(
+            &answer,
+            "accountDoesNotExist",
+            "onlyReturnExisting with a new key",
+        ));
         ensure!(
             answer.status == 400,
             "onlyReturnExisting with a new key: {}",
             answer.summary()
         );
-    }
+        Ok(())
+    });
     let account = run.account()?;
     let answer = register(run, &account.key, json!({"onlyReturnExisting": true}))?;
     ensure!(
@@ -275,28 +291,33 @@ fn c8555_7_3_2_01(run: &Run) -> Judgement {
 fn c8555_7_3_2_02(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let before = run.fetch_object(&account, &account.url)?;
-    for update in [
-        json!({"orders": "https://elsewhere.example/"}),
-        json!({"termsOfServiceAgreed": false}),
-        json!({"status": "revoked"}),
-        json!({"status": "valid"}),
-        json!({"x-unknown": true}),
-    ] {
-        let answer = run.post(&account, &account.url, &update)?;
-        run.expect(answer.status == 200, || format!("{update}: {}", answer.summary()));
-        let after = run.fetch_object(&account, &account.url)?;
-        for name in ["status", "orders", "contact"] {
-            ensure!(
-                after[name] == before[name],
-                "{update} changed {name} to {}",
-                after[name]
-            );
-        }
-        ensure!(after["x-unknown"].is_null(), "an unknown field was kept");
-    }
+    run.each(
+        [
+            json!({"orders": "https://elsewhere.example/"}),
+            json!({"termsOfServiceAgreed": false}),
+            json!({"status": "revoked"}),
+            json!({"status": "valid"}),
+            json!({"x-unknown": true}),
+        ],
+        |update| {
+            let answer = run.post(&account, &account.url, &update)?;
+            run.expect(answer.status == 200, || format!("{update}: {}", answer.summary()));
+            let after = run.fetch_object(&account, &account.url)?;
+            run.each(["status", "orders", "contact"], |name| {
+                ensure!(
+                    after[name] == before[name],
+                    "{update} changed {name} to {}",
+                    after[name]
+                );
+                Ok(())
+            });
+            ensure!(after["x-unknown"].is_null(), "an unknown field was kept");
+            Ok(())
+        },
+    );
     let stranger = run.other_account()?;
     let answer = run.post(stranger, &account.url, &json!({"status": "deactivated"}))?;
-    refused(&answer, "unauthorized", "another account's update")?;
+    run.check(refused(&answer, "unauthorized", "another account's update"));
     let after = run.fetch_object(&account, &account.url)?;
     ensure!(after["status"] == "valid", "another account deactivated it");
     Ok(())
@@ -342,11 +363,12 @@ fn c8555_7_3_6_02(run: &Run) -> Judgement {
             run.account_payload(&account.key)?.to_string(),
         ),
     ];
-    for (signer, url, payload) in requests {
+    run.each(requests, |(signer, url, payload)| {
         let answer = run.post_as(signer, &url, payload.as_bytes())?;
-        refused(&answer, "unauthorized", &format!("{url} after deactivation"))?;
+        run.check(refused(&answer, "unauthorized", &format!("{url} after deactivation")));
         ensure!(answer.status == 401, "{url} after deactivation: {}", answer.summary());
-    }
+        Ok(())
+    });
     Ok(())
 }
 

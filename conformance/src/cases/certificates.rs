@@ -59,11 +59,12 @@ pub(super) fn authorities(run: &Run) -> Judgement<Vec<Certificate>> {
     Ok(all(run)?.into_iter().filter(Certificate::is_ca).collect())
 }
 
-/// Applies a check to each certificate.
+/// Applies a check to each certificate; those that fail alike count as one deviation.
 pub(super) fn each(run: &Run, check: impl Fn(&Certificate) -> Result<(), String>) -> Judgement {
-    all(run)?
-        .iter()
-        .try_for_each(|certificate| check(certificate).read_as(&certificate.label()))
+    let certificates = all(run)?;
+    let judged = certificates.iter().map(|one| (one.label(), check(one)));
+    run.alike(judged);
+    Ok(())
 }
 
 pub(super) fn when(condition: bool, message: &str) -> Result<(), String> {
@@ -104,14 +105,15 @@ fn c5280_3_2_01(run: &Run) -> Judgement {
     if anchors.is_empty() {
         return Err(Finding::Blocked("the run knows no anchor".into()));
     }
-    for anchor in anchors {
+    run.each(anchors, |anchor| {
         ensure!(anchor.issuer == anchor.subject, "the anchor's issuer is another");
         anchor.is_signed_by(&anchor).read_as("the anchor")?;
         ensure!(
             anchor.is_ca() && anchor.has_usage(5),
             "the anchor may not sign certificates"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -138,18 +140,19 @@ fn c5280_4_1_2_2_01(run: &Run) -> Judgement {
         )
     })?;
     let mut seen: HashMap<(Vec<u8>, Vec<u8>), Vec<u8>> = HashMap::new();
-    for one in all(run)? {
+    run.each(all(run)?, |one| {
         let key = (one.issuer.clone(), one.serial.clone());
         let label = one.label();
         if let Some(other) = seen.insert(key, one.der.clone()) {
             ensure!(other == one.der, "{label}: two certificates have this serial");
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_4_1_2_4_01(run: &Run) -> Judgement {
-    for (certificate, issuer) in pairs(run)? {
+    run.each(pairs(run)?, |(certificate, issuer)| {
         ensure!(
             certificate.issuer == issuer.subject,
             "{}: the issuer is another name",
@@ -160,7 +163,8 @@ fn c5280_4_1_2_4_01(run: &Run) -> Judgement {
             "{}: the issuer is empty",
             certificate.label()
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -203,23 +207,25 @@ fn c5280_4_1_2_5_01(run: &Run) -> Judgement {
 }
 
 fn c5280_4_1_2_5_02(run: &Run) -> Judgement {
-    for (certificate, issuer) in pairs(run)? {
+    run.each(pairs(run)?, |(certificate, issuer)| {
         let inside = certificate.not_before >= issuer.not_before && certificate.not_after <= issuer.not_after;
         ensure!(inside, "{}: outlives its issuer", certificate.label());
-    }
+        Ok(())
+    });
     let now = Timestamp::now();
-    for one in &run.certificate()?.chain {
+    run.each(&run.certificate()?.chain, |one| {
         ensure!(
             one.not_before <= now && now <= one.not_after,
             "{}: not valid now",
             one.label()
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_4_1_2_6_01(run: &Run) -> Judgement {
-    for one in leaves(run)? {
+    run.each(leaves(run)?, |one| {
         let leaf = one.leaf();
         if der::single(&leaf.subject, der::SEQUENCE).is_ok_and(|subject| subject.content.is_empty()) {
             let critical = leaf
@@ -227,7 +233,8 @@ fn c5280_4_1_2_6_01(run: &Run) -> Judgement {
                 .is_some_and(|extension| extension.critical);
             ensure!(critical, "{}: empty subject, SAN not critical", leaf.label());
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -286,7 +293,7 @@ fn c5280_4_2_02(run: &Run) -> Judgement {
 }
 
 fn c5280_4_2_1_6_01(run: &Run) -> Judgement {
-    for one in leaves(run)? {
+    run.each(leaves(run)?, |one| {
         let mut wanted: Vec<String> = one
             .names
             .iter()
@@ -308,7 +315,8 @@ fn c5280_4_2_1_6_01(run: &Run) -> Judgement {
             "{}: {count} names in the SAN",
             one.leaf().label()
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -344,14 +352,15 @@ fn c5280_4_2_1_6_03(run: &Run) -> Judgement {
 }
 
 fn c5280_4_2_1_6_04(run: &Run) -> Judgement {
-    for one in leaves(run)? {
+    run.each(leaves(run)?, |one| {
         let leaf = one.leaf();
         let empty = der::single(&leaf.subject, der::SEQUENCE).is_ok_and(|subject| subject.content.is_empty());
         let critical = leaf
             .extension(SUBJECT_ALTERNATIVE_NAME)
             .is_some_and(|extension| extension.critical);
         ensure!(empty || !critical, "{}: a subject, and the SAN critical", leaf.label());
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -372,14 +381,14 @@ fn c5280_6_1_01(run: &Run) -> Judgement {
         .map_err(|error| Finding::Blocked(error.to_string()))?;
     let now = UnixTime::since_unix_epoch(Duration::from_secs(Timestamp::now().as_second().unsigned_abs()));
     let mut checked = 0;
-    for one in leaves(run)? {
+    run.each(leaves(run)?, |one| {
         let last = &one.chain[one.chain.len() - 1];
         let led = anchors
             .iter()
             .any(|anchor| anchor.der == last.der || last.is_signed_by(anchor).is_ok());
         // An intermediate below an anchor the run was not given cannot be judged.
         if !led && run.options.issuer_root.is_none() {
-            continue;
+            return Ok(());
         }
         ensure!(led, "{}: the chain leads to no anchor", one.leaf().label());
         let Some(name) = one
@@ -387,12 +396,12 @@ fn c5280_6_1_01(run: &Run) -> Judgement {
             .iter()
             .find_map(|name| ServerName::try_from(name.trim_start_matches("*.").to_owned()).ok())
         else {
-            continue;
+            return Ok(());
         };
         // The second library is asked about TLS servers, and knows wildcards only by the names they cover.
         let serves = one.leaf().extended_usages().iter().any(|usage| usage == SERVER_AUTH);
         if !serves || one.names.iter().any(|name| name.starts_with("*.")) {
-            continue;
+            return Ok(());
         }
         let chain: Vec<CertificateDer<'_>> = one
             .chain
@@ -406,7 +415,8 @@ fn c5280_6_1_01(run: &Run) -> Judgement {
             one.leaf().label()
         );
         checked += 1;
-    }
+        Ok(())
+    });
     if checked == 0 {
         return Err(Finding::Blocked(
             "no chain ends below an anchor the run knows; give --issuer-root".into(),
@@ -434,9 +444,10 @@ fn c5480_2_1_01(run: &Run) -> Judgement {
 }
 
 fn c5758_3_2_01(run: &Run) -> Judgement {
-    for (certificate, issuer) in pairs(run)? {
+    run.each(pairs(run)?, |(certificate, issuer)| {
         // Verification takes only the parameters that the algorithm has.
         certificate.is_signed_by(&issuer).read_as(&certificate.label())?;
-    }
+        Ok(())
+    });
     Ok(())
 }

@@ -105,23 +105,31 @@ fn c8555_7_1_03(run: &Run) -> Judgement {
     let (_, challenge) = run.challenge_for(account, &run.name("up"), "http-01")?;
     run.http01()?
         .provide(&challenge.token, &account.key_authorization(&challenge.token));
-    for answer in [run.fetch(account, &challenge.url)?, run.respond(account, &challenge)?] {
-        let up = answer.links("up");
-        ensure!(
-            up == [challenge.authorization.as_str()],
-            "Link rel=up is {up:?}, not {}",
-            challenge.authorization
-        );
-    }
+    run.each(
+        [run.fetch(account, &challenge.url)?, run.respond(account, &challenge)?],
+        |answer| {
+            let up = answer.links("up");
+            ensure!(
+                up == [challenge.authorization.as_str()],
+                "Link rel=up is {up:?}, not {}",
+                challenge.authorization
+            );
+            Ok(())
+        },
+    );
     Ok(())
 }
 
 fn c8555_7_5_01(run: &Run) -> Judgement {
     let (account, other) = (run.account()?, run.other_account()?);
     let (_, challenge) = run.challenge_for(account, &run.name("owner"), "http-01")?;
-    refused(&run.respond(other, &challenge)?, "", "another account's response")?;
+    run.check(refused(
+        &run.respond(other, &challenge)?,
+        "",
+        "another account's response",
+    ));
     let answer = run.post(other, &challenge.authorization, &json!({"status": "deactivated"}))?;
-    refused(&answer, "", "another account's deactivation")?;
+    run.check(refused(&answer, "", "another account's deactivation"));
     let object = run.authorization(account, &challenge.authorization)?;
     ensure!(
         object["status"] == "pending",
@@ -166,10 +174,11 @@ fn c8555_7_5_1_02(run: &Run) -> Judgement {
 fn c8555_7_5_1_03(run: &Run) -> Judgement {
     let account = run.account()?;
     let (_, challenge) = run.challenge_for(account, &run.name("unusable"), "http-01")?;
-    for payload in ["[]", "\"x\"", "7", "{", "{}{}"] {
+    run.each(["[]", "\"x\"", "7", "{", "{}{}"], |payload| {
         let answer = run.post_as(account.signer(), &challenge.url, payload.as_bytes())?;
-        refused(&answer, "", &format!("the response {payload}"))?;
-    }
+        run.check(refused(&answer, "", &format!("the response {payload}")));
+        Ok(())
+    });
     let object = run.authorization(account, &challenge.authorization)?;
     ensure!(
         object["status"] == "pending",
@@ -186,13 +195,15 @@ fn c8555_7_5_1_04(run: &Run) -> Judgement {
     let late = Reply::Late(Duration::from_secs(2), Box::new(right));
     run.http01()?.script(&challenge_path(&challenge.token), [late]);
     run.respond(account, &challenge)?;
-    for _ in 0..4 {
-        for url in [&challenge.authorization, &challenge.url] {
+    run.each(0..4, |_| {
+        run.each([&challenge.authorization, &challenge.url], |url| {
             let answer = run.fetch(account, url)?;
             ensure!(answer.status == 200, "polling {url}: {}", answer.summary());
-        }
+            Ok(())
+        });
         std::thread::sleep(Duration::from_millis(300));
-    }
+        Ok(())
+    });
     let object = run.decided(account, &challenge.authorization).or_fail()?;
     ensure!(object["status"] == "valid", "the authorization is {object}");
     Ok(())
@@ -200,14 +211,15 @@ fn c8555_7_5_1_04(run: &Run) -> Judgement {
 
 fn c8555_7_5_1_05(run: &Run) -> Judgement {
     let decisions = decide(run, run.account()?, vec![("a wrong body".into(), body(200, "wrong"))])?;
-    for (_, authorization) in decisions {
+    run.each(decisions, |(_, authorization)| {
         let kept = authorization["challenges"]
             .as_array()
             .into_iter()
             .flatten()
             .any(|one| one["status"] == "invalid");
         ensure!(kept, "the failed challenge is gone: {authorization}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -286,7 +298,7 @@ fn c8555_7_1_4_02(run: &Run) -> Judgement {
         ("right".to_owned(), body(200, "{authorization}")),
         ("wrong".to_owned(), body(200, "wrong")),
     ];
-    for (what, authorization) in decide(run, run.account()?, scripts)? {
+    run.each(decide(run, run.account()?, scripts)?, |(what, authorization)| {
         let status = if what == "right" { "valid" } else { "invalid" };
         ensure!(
             authorization["status"] == status,
@@ -306,20 +318,21 @@ fn c8555_7_1_4_02(run: &Run) -> Judgement {
             what == "wrong" || matches!(expires, Some(Ok(_))),
             "a valid authorization's expires: {authorization}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_7_1_4_06(run: &Run) -> Judgement {
     let account = run.account()?;
     let mut tried = Vec::new();
-    for kind in ["http-01", "dns-01", "tls-alpn-01"] {
+    run.each(["http-01", "dns-01", "tls-alpn-01"], |kind| {
         let (_, challenge) = match run.challenge_for(account, &run.name("any"), kind) {
-            Err(Finding::NotOffered(_)) => continue,
+            Err(Finding::NotOffered(_)) => return Ok(()),
             other => other?,
         };
         match run.provide(account, &challenge, kind) {
-            Err(Finding::Blocked(_)) => continue,
+            Err(Finding::Blocked(_)) => return Ok(()),
             other => other?,
         }
         let object = run.attempt(account, &challenge)?;
@@ -328,7 +341,8 @@ fn c8555_7_1_4_06(run: &Run) -> Judgement {
             "{kind} alone made the authorization {object}"
         );
         tried.push(kind);
-    }
+        Ok(())
+    });
     if tried.len() < 2 {
         return Err(Finding::Blocked(format!("the run can answer only {tried:?}")));
     }

@@ -69,7 +69,7 @@ fn c5280_5_01(run: &Run) -> Judgement {
 fn c5280_5_02(run: &Run) -> Judgement {
     let revoked = run.revoked("agree", Some(4))?;
     run.crl_listing(&revoked)?;
-    for issued in run.evidence.certificates() {
+    run.each(run.evidence.certificates(), |issued| {
         let single = run.status_of(&issued)?;
         let crl = run.crl_of(&issued)?;
         let label = issued.leaf().label();
@@ -94,7 +94,8 @@ fn c5280_5_02(run: &Run) -> Judgement {
                 )));
             }
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -156,21 +157,23 @@ fn c5280_5_1_2_5_01(run: &Run) -> Judgement {
         return Err(Finding::Fail("no nextUpdate".into()));
     };
     ensure!(next > Timestamp::now(), "the CRL is past its nextUpdate {next}");
-    for pair in collected(run)?.windows(2) {
+    run.each(collected(run)?.windows(2), |pair| {
         run.expect(pair[1].next_update >= pair[0].next_update, || {
             "nextUpdate went back".into()
         });
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_5_1_2_6_01(run: &Run) -> Judgement {
-    for crl in collected(run)? {
+    run.each(collected(run)?, |crl| {
         ensure!(
             crl.entries.is_none_or(|entries| !entries.is_empty()),
             "an empty list is written out"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -181,11 +184,12 @@ fn c5280_5_1_2_6_02(run: &Run) -> Judgement {
 }
 
 fn c5280_5_1_2_6_03(run: &Run) -> Judgement {
-    for crl in collected(run)? {
+    run.each(collected(run)?, |crl| {
         let entries = crl.entries.unwrap_or_default();
         let serials: HashSet<&Vec<u8>> = entries.iter().map(|entry| &entry.serial).collect();
         ensure!(serials.len() == entries.len(), "a serial is listed twice");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -226,11 +230,11 @@ fn c5280_5_2_01(run: &Run) -> Judgement {
         identifier == issuer.subject_key_identifier(),
         "the AKI is {identifier:02x?}"
     );
-    for extension in &crl.extensions {
+    run.each(&crl.extensions, |extension| {
         let wanted = match extension.oid.as_str() {
             ISSUING_DISTRIBUTION_POINT | DELTA_INDICATOR => true,
             AUTHORITY_KEY_IDENTIFIER | CRL_NUMBER | FRESHEST_CRL | AUTHORITY_INFORMATION_ACCESS => false,
-            _ => continue,
+            _ => return Ok(()),
         };
         ensure!(
             extension.critical == wanted,
@@ -238,7 +242,8 @@ fn c5280_5_2_01(run: &Run) -> Judgement {
             extension.oid,
             extension.critical
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -251,7 +256,7 @@ fn c5280_5_2_3_01(run: &Run) -> Judgement {
         let significant = &number[number.iter().position(|&octet| octet != 0).unwrap_or(number.len())..];
         (significant.len(), significant.to_vec())
     };
-    for pair in lists.windows(2) {
+    run.each(lists.windows(2), |pair| {
         let (Some(before), Some(after)) = (pair[0].number(), pair[1].number()) else {
             return Err(Finding::Fail("a CRL without number".into()));
         };
@@ -269,7 +274,8 @@ fn c5280_5_2_3_01(run: &Run) -> Judgement {
             pair[0].der == pair[1].der || low != high,
             "two CRLs share the number {after:02x?}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -282,11 +288,11 @@ fn distribution_point(crl: &Crl) -> Judgement<Vec<der::Element<'_>>> {
 }
 
 fn c5280_5_2_5_01(run: &Run) -> Judgement {
-    for issued in run.evidence.certificates() {
+    run.each(run.evidence.certificates(), |issued| {
         let crl = run.crl_of(&issued)?;
         let parts = distribution_point(&crl)?;
         let Some(name) = parts.iter().find(|part| part.tag == der::constructed(0)) else {
-            continue;
+            return Ok(());
         };
         let uris = full_name_uris(name).read_as("the issuing distribution point")?;
         let named = issued.leaf().crl_uris();
@@ -294,7 +300,8 @@ fn c5280_5_2_5_01(run: &Run) -> Judgement {
             named.iter().any(|uri| uris.contains(uri)),
             "the CRL calls itself {uris:?}, certificates call it {named:?}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -310,12 +317,13 @@ fn c5280_5_2_5_02(run: &Run) -> Judgement {
     };
     ensure!(flag(5).is_none(), "onlyContainsAttributeCerts is written out");
     ensure!(flag(2) != Some(true), "a CRL for leaves says that it has only CAs");
-    for number in [1, 2, 4] {
+    run.each([1, 2, 4], |number| {
         ensure!(
             flag(number) != Some(false),
             "the default of flag {number} is written out"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -338,14 +346,15 @@ fn c5280_5_2_7_01(run: &Run) -> Judgement {
     let all = der::single(&extension.value, der::SEQUENCE)
         .and_then(|list| list.inside().all())
         .read_as("AIA")?;
-    for description in all {
+    run.each(all, |description| {
         let method = description.inside().expect(der::OID).read_as("AIA")?;
         ensure!(
             der::dotted(method.content) == "1.3.6.1.5.5.7.48.2",
             "AIA has {}",
             der::dotted(method.content)
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -366,18 +375,19 @@ fn c5280_5_3_01(run: &Run) -> Judgement {
 }
 
 fn c5280_5_3_1_01(run: &Run) -> Judgement {
-    for given in [None, Some(0)] {
+    run.each([None, Some(0)], |given| {
         let listed = reason_of(run, given)?;
         ensure!(listed.is_none(), "the reason {given:?} is listed as {listed:?}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_5_3_1_02(run: &Run) -> Judgement {
     for crl in collected(run)? {
-        for entry in crl.entries.iter().flatten() {
+        run.each(crl.entries.iter().flatten(), |entry| {
             let Some(code) = entry.reason().read_as("an entry")? else {
-                continue;
+                return Ok(());
             };
             let known = matches!(code, 1..=6 | 9 | 10) || (code == 8 && crl.is_delta());
             run.expect(code != 0, || "unspecified is written out".into());
@@ -387,15 +397,16 @@ fn c5280_5_3_1_02(run: &Run) -> Judgement {
                 .iter()
                 .any(|extension| extension.oid == REASON_CODE && extension.critical);
             ensure!(!critical, "a reason code is critical");
-        }
+            Ok(())
+        });
     }
     Ok(())
 }
 
 fn c5280_5_3_1_03(run: &Run) -> Judgement {
     let lists: Vec<Crl> = collected(run)?.into_iter().filter(|crl| !crl.is_delta()).collect();
-    for pair in lists.windows(2) {
-        for entry in pair[0].entries.iter().flatten() {
+    run.each(lists.windows(2), |pair| {
+        run.each(pair[0].entries.iter().flatten(), |entry| {
             if entry.reason().read_as("an entry")? != Some(6) {
                 ensure!(
                     pair[1].entry(&entry.serial).is_some(),
@@ -403,23 +414,30 @@ fn c5280_5_3_1_03(run: &Run) -> Judgement {
                     entry.serial
                 );
             }
-        }
-    }
+            Ok(())
+        });
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_5_3_2_01(run: &Run) -> Judgement {
     let mut found = false;
-    for crl in collected(run)? {
-        for extension in crl.entries.iter().flatten().flat_map(|entry| &entry.extensions) {
-            if extension.oid == INVALIDITY_DATE {
-                found = true;
-                ensure!(!extension.critical, "an invalidityDate is critical");
-                let time = der::single(&extension.value, der::GENERALIZED_TIME).read_as("invalidityDate")?;
-                crate::read::time::generalized(&time).read_as("invalidityDate")?;
-            }
-        }
-    }
+    run.each(collected(run)?, |crl| {
+        run.each(
+            crl.entries.iter().flatten().flat_map(|entry| &entry.extensions),
+            |extension| {
+                if extension.oid == INVALIDITY_DATE {
+                    found = true;
+                    ensure!(!extension.critical, "an invalidityDate is critical");
+                    let time = der::single(&extension.value, der::GENERALIZED_TIME).read_as("invalidityDate")?;
+                    crate::read::time::generalized(&time).read_as("invalidityDate")?;
+                }
+                Ok(())
+            },
+        );
+        Ok(())
+    });
     if found {
         Ok(())
     } else {

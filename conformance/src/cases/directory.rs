@@ -44,13 +44,17 @@ fn c8555_7_1_1_01(run: &Run) -> Judgement {
         answer.media_type()
     );
     let mut seen = HashSet::from([run.options.directory.clone()]);
-    for name in ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"] {
-        let Some(url) = run.directory[name].as_str() else {
-            return Err(Finding::Fail(format!("the directory has no {name}")));
-        };
-        ensure!(url.starts_with("https://"), "{name} is {url}");
-        ensure!(seen.insert(url.to_owned()), "{name} has the URL of another resource");
-    }
+    run.each(
+        ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"],
+        |name| {
+            let Some(url) = run.directory[name].as_str() else {
+                return Err(Finding::Fail(format!("the directory has no {name}")));
+            };
+            ensure!(url.starts_with("https://"), "{name} is {url}");
+            ensure!(seen.insert(url.to_owned()), "{name} has the URL of another resource");
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -87,13 +91,14 @@ fn c8555_7_1_1_03(run: &Run) -> Judgement {
         ("subdomainAuthAllowed", &Value::is_boolean),
         ("issuerDomainNames", &is_texts),
     ];
-    for (name, check) in checks {
+    run.each(checks, |(name, check)| {
         ensure!(
             meta[name].is_null() || check(&meta[name]),
             "meta.{name} is {}",
             meta[name]
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -108,14 +113,15 @@ fn c8555_6_7_04(run: &Run) -> Judgement {
 
 fn c8555_6_7_05(run: &Run) -> Judgement {
     let mut judged = 0;
-    for name in ["localhost", "host.invalid", "www.example", "host.localhost"] {
+    run.each(["localhost", "host.invalid", "www.example", "host.localhost"], |name| {
         let payload = json!({"identifiers": identifiers(&[name.into()])});
         let answer = run.try_order(run.account()?, &payload)?;
         if answer.status != 201 {
             judged += 1;
-            refused(&answer, "rejectedIdentifier", name)?;
+            run.check(refused(&answer, "rejectedIdentifier", name));
         }
-    }
+        Ok(())
+    });
     if judged == 0 {
         return Err(Finding::NotOffered(
             "policy refuses none of the reserved names tried".into(),
@@ -132,13 +138,13 @@ fn c8555_6_7_1_02(run: &Run) -> Judgement {
     let good = json!({"type": "dns", "value": run.name("good")});
     let payload = json!({"identifiers": [wrong[0], good, wrong[1]]});
     let answer = run.try_order(run.account()?, &payload)?;
-    refused(&answer, "", "two names that cannot be had")?;
+    run.check(refused(&answer, "", "two names that cannot be had"));
     let body = answer.json()?;
     let Some(subproblems) = body["subproblems"].as_array() else {
         ensure!(answer.problem() != "compound", "compound without subproblems");
         return Err(Finding::NotOffered("no subproblems".into()));
     };
-    for subproblem in subproblems {
+    run.each(subproblems, |subproblem| {
         ensure!(
             subproblem["type"].is_string(),
             "a subproblem without type: {subproblem}"
@@ -149,7 +155,8 @@ fn c8555_6_7_1_02(run: &Run) -> Judgement {
             identifier.is_null() || sound,
             "a subproblem's identifier is {identifier}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -162,7 +169,7 @@ fn c8555_6_1_03(run: &Run) -> Judgement {
         .header("Accept-Language", "it, fr;q=0.5, *;q=0.1")
         .body(signed.body());
     let answer = run.send(&request)?;
-    refused(&answer, "", "an empty order with Accept-Language")?;
+    run.check(refused(&answer, "", "an empty order with Accept-Language"));
     if let Some(language) = answer.header("content-language") {
         let is_tag = |tag: &str| {
             let subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -193,7 +200,7 @@ fn c8555_10_5_01(run: &Run) -> Judgement {
         }
         kinds[0].1.push(order.url);
     }
-    for (kind, urls) in kinds {
+    run.each(kinds, |(kind, urls)| {
         let distinct: HashSet<&String> = urls.iter().collect();
         ensure!(distinct.len() == urls.len(), "two {kind}s have one URL");
         // The part that is not the same in all of them has to be long and to vary at its front.
@@ -204,14 +211,15 @@ fn c8555_10_5_01(run: &Run) -> Judgement {
         });
         let varying = first.len() - shared.unwrap_or(first.len());
         ensure!(varying >= 11, "{kind} URLs differ in {varying} characters: {first}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_10_5_02(run: &Run) -> Judgement {
     let (account, other) = (run.account()?, run.other_account()?);
     let (order, challenge) = run.challenge_for(account, &run.name("foreign"), "http-01")?;
-    for url in [order.url, challenge.authorization] {
+    run.each([order.url, challenge.authorization], |url| {
         let (front, last) = url.rsplit_once('/').unwrap_or((&url, ""));
         let missing = crate::base64::url(crate::keys::random::<64>()).replace(['-', '_'], "x");
         let missing: String = missing.chars().take(last.len()).collect();
@@ -224,6 +232,7 @@ fn c8555_10_5_02(run: &Run) -> Judgement {
             foreign.summary(),
             missing.summary()
         );
-    }
+        Ok(())
+    });
     Ok(())
 }

@@ -124,20 +124,22 @@ fn c8555_8_4_03(run: &Run) -> Judgement {
             .trim_start_matches("urn:ietf:params:acme:error:")
             .to_owned()
     };
-    for authorization in all_become(run, mismatched, "invalid")? {
+    run.each(all_become(run, mismatched, "invalid")?, |authorization| {
         let kind = kinds(&authorization);
         ensure!(
             ["unauthorized", "incorrectResponse"].contains(&kind.as_str()),
             "a mismatch is {kind:?}"
         );
-    }
-    for authorization in all_become(run, absent, "invalid")? {
+        Ok(())
+    });
+    run.each(all_become(run, absent, "invalid")?, |authorization| {
         let kind = kinds(&authorization);
         ensure!(
             ["dns", "unauthorized", "incorrectResponse"].contains(&kind.as_str()),
             "no record is {kind:?}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -149,7 +151,7 @@ fn c8555_8_4_04(run: &Run) -> Judgement {
     if answer.status != 201 {
         return Err(Finding::NotOffered(format!("wildcards: {}", answer.summary())));
     }
-    for authorization in strings(&answer.json()?["authorizations"]) {
+    run.each(strings(&answer.json()?["authorizations"]), |authorization| {
         let challenge = run.challenge(account, &authorization, "dns-01")?;
         ensure!(
             challenge.identifier == base,
@@ -161,7 +163,8 @@ fn c8555_8_4_04(run: &Run) -> Judgement {
         all_become(run, vec![("a wildcard", challenge)], "valid")?;
         let asked = run.dns()?.questions(&name).iter().any(|question| question.kind == TXT);
         ensure!(asked, "no TXT question for {name}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 

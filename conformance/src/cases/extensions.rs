@@ -46,7 +46,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn c5280_4_2_1_1_01(run: &Run) -> Judgement {
-    for (certificate, issuer) in pairs(run)? {
+    run.each(pairs(run)?, |(certificate, issuer)| {
         let label = certificate.label();
         let identifier = certificate.authority_key_identifier();
         ensure!(identifier.is_some(), "{label}: no keyIdentifier in the AKI");
@@ -58,12 +58,13 @@ fn c5280_4_2_1_1_01(run: &Run) -> Judgement {
             .extension(AUTHORITY_KEY_IDENTIFIER)
             .is_some_and(|extension| extension.critical);
         ensure!(!critical, "{label}: the AKI is critical");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_4_2_1_2_01(run: &Run) -> Judgement {
-    for one in authorities(run)? {
+    run.each(authorities(run)?, |one| {
         let sound = one
             .extension(SUBJECT_KEY_IDENTIFIER)
             .is_some_and(|extension| !extension.critical);
@@ -72,29 +73,32 @@ fn c5280_4_2_1_2_01(run: &Run) -> Judgement {
             "{}: no sound SKI",
             one.label()
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_4_2_1_2_02(run: &Run) -> Judgement {
     let mut by_key: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
-    for one in leaves(run)? {
+    run.each(leaves(run)?, |one| {
         let identifier = one.leaf().subject_key_identifier();
         ensure!(identifier.is_some(), "{}: no SKI", one.leaf().label());
         if let Some(other) = by_key.insert(one.leaf().spki.clone(), identifier.clone()) {
             ensure!(other == identifier, "one key has two SKIs");
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_4_2_1_3_01(run: &Run) -> Judgement {
-    for one in authorities(run)? {
+    run.each(authorities(run)?, |one| {
         let Some(usage) = one.extension(KEY_USAGE) else {
             return Err(Finding::Fail(format!("{}: no key usage", one.label())));
         };
         run.expect(usage.critical, || format!("{}: key usage is not critical", one.label()));
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -112,30 +116,34 @@ fn c5280_4_2_1_3_02(run: &Run) -> Judgement {
 }
 
 fn c5280_4_2_1_3_03(run: &Run) -> Judgement {
-    for (kind, key) in [("P-256", Key::p256()), ("RSA", Key::rsa()), ("Ed25519", Key::ed25519())] {
-        let issued = match run.issue_for(run.account()?, &[run.name("usage")], key) {
-            // A CA need not take every kind of key.
-            Err(Finding::Blocked(why)) if why.contains("badCSR") || why.contains("badPublicKey") => continue,
-            other => other?,
-        };
-        let leaf = issued.leaf();
-        if leaf.extension(KEY_USAGE).is_none() {
-            continue;
-        }
-        match kind {
-            "RSA" => ensure!(
-                leaf.has_usage(0) || leaf.has_usage(2),
-                "RSA: neither digitalSignature nor keyEncipherment"
-            ),
-            _ => {
-                ensure!(
-                    leaf.has_usage(0) || leaf.has_usage(1),
-                    "{kind}: neither digitalSignature nor nonRepudiation"
-                );
-                ensure!(!leaf.has_usage(2) && !leaf.has_usage(3), "{kind}: encipherment");
+    run.each(
+        [("P-256", Key::p256()), ("RSA", Key::rsa()), ("Ed25519", Key::ed25519())],
+        |(kind, key)| {
+            let issued = match run.issue_for(run.account()?, &[run.name("usage")], key) {
+                // A CA need not take every kind of key.
+                Err(Finding::Blocked(why)) if why.contains("badCSR") || why.contains("badPublicKey") => return Ok(()),
+                other => other?,
+            };
+            let leaf = issued.leaf();
+            if leaf.extension(KEY_USAGE).is_none() {
+                return Ok(());
             }
-        }
-    }
+            match kind {
+                "RSA" => ensure!(
+                    leaf.has_usage(0) || leaf.has_usage(2),
+                    "RSA: neither digitalSignature nor keyEncipherment"
+                ),
+                _ => {
+                    ensure!(
+                        leaf.has_usage(0) || leaf.has_usage(1),
+                        "{kind}: neither digitalSignature nor nonRepudiation"
+                    );
+                    ensure!(!leaf.has_usage(2) && !leaf.has_usage(3), "{kind}: encipherment");
+                }
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -154,12 +162,13 @@ fn c5280_4_2_1_4_01(run: &Run) -> Judgement {
 }
 
 fn c5280_4_2_1_9_01(run: &Run) -> Judgement {
-    for (_, issuer) in pairs(run)? {
+    run.each(pairs(run)?, |(_, issuer)| {
         let critical = issuer
             .extension(BASIC_CONSTRAINTS)
             .is_some_and(|extension| extension.critical);
         ensure!(issuer.is_ca() && critical, "{}: no critical cA TRUE", issuer.label());
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -187,21 +196,23 @@ fn c5280_4_2_1_9_02(run: &Run) -> Judgement {
             "a path length without cA and keyCertSign",
         )
     })?;
-    for one in leaves(run)? {
-        for (below, authority) in one.chain.iter().skip(1).enumerate() {
+    run.each(leaves(run)?, |one| {
+        run.each(one.chain.iter().skip(1).enumerate(), |(below, authority)| {
             let length = path_length(authority).read_as(&authority.label())?;
             ensure!(
                 length.is_none_or(|length| below <= length),
                 "{}: the path is too long",
                 authority.label()
             );
-        }
-    }
+            Ok(())
+        });
+        Ok(())
+    });
     Ok(())
 }
 
 fn c5280_4_2_1_9_03(run: &Run) -> Judgement {
-    for one in leaves(run)? {
+    run.each(leaves(run)?, |one| {
         ensure!(!one.leaf().is_ca(), "{}: a leaf is a CA", one.leaf().label());
         if let Some(extension) = one.leaf().extension(BASIC_CONSTRAINTS) {
             ensure!(
@@ -211,7 +222,8 @@ fn c5280_4_2_1_9_03(run: &Run) -> Judgement {
                 extension.value
             );
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -245,7 +257,7 @@ fn c5280_4_2_1_10_01(run: &Run) -> Judgement {
 }
 
 fn c5280_4_2_1_12_01(run: &Run) -> Judgement {
-    for one in leaves(run)? {
+    run.each(leaves(run)?, |one| {
         let usages = one.leaf().extended_usages();
         // An order that asked for another profile may have asked for another purpose.
         let usual = one.order.object["profile"] == run.certificate()?.order.object["profile"];
@@ -269,7 +281,8 @@ fn c5280_4_2_1_12_01(run: &Run) -> Judgement {
             !critical || !usages.iter().any(|usage| usage == "2.5.29.37.0"),
             "anyExtendedKeyUsage is critical"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 

@@ -54,7 +54,7 @@ fn ready<'a>(run: &'a Run, label: &str) -> Judgement<(&'a Account, Order, String
 /// The request is refused and the order is left ready.
 fn refuse(run: &Run, account: &Account, order: &Order, csr: &[u8], what: &str) -> Judgement {
     let answer = run.finalize(account, order, csr)?;
-    refused(&answer, "", what)?;
+    run.check(refused(&answer, "", what));
     let kind = answer.problem();
     run.expect(["badCSR", "badPublicKey"].contains(&kind.as_str()), || {
         format!("{what} is {kind} instead of badCSR")
@@ -85,13 +85,14 @@ fn c8555_7_4_05(run: &Run) -> Judgement {
     if standard.contains(['+', '/', '=']) {
         forms.push(("standard base64", json!({"csr": standard})));
     }
-    for (what, payload) in forms {
-        refused(
+    run.each(forms, |(what, payload)| {
+        run.check(refused(
             &run.post(account, order.finalize(), &payload)?,
             "malformed|badCSR",
             what,
-        )?;
-    }
+        ));
+        Ok(())
+    });
     let later = run.look(account, &order)?;
     ensure!(later.status() == "ready", "after that the order is {}", later.status());
     Ok(())
@@ -133,7 +134,7 @@ fn c8555_7_4_07(run: &Run) -> Judgement {
         ("SAN alone", names.to_vec(), Csr::of(&shuffled)),
         ("CN alone", vec![only.clone()], Csr::default().common_name(&only)),
     ];
-    for (what, names, csr) in requests {
+    run.each(requests, |(what, names, csr)| {
         let order = run.ready_order(account, &names)?;
         let key = Key::p256();
         let der = csr.sign(&key);
@@ -150,7 +151,8 @@ fn c8555_7_4_07(run: &Run) -> Judgement {
             "{what}: the names are {:?}",
             issued.leaf().dns_names()
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -163,17 +165,21 @@ fn c8555_7_4_08(run: &Run) -> Judgement {
         *last ^= 1;
     }
     let other = Csr::of(&[run.name("wrong")]).sign(&key);
-    for (what, csr) in [("a broken signature", broken), ("a wrong name", other)] {
-        let answer = run.finalize(account, &order, &csr)?;
-        refused(&answer, "badCSR", what)?;
-        ensure!(answer.json()?["detail"].is_string(), "{what}: badCSR without a reason");
-        let later = run.look(account, &order)?;
-        ensure!(
-            later.status() == "ready",
-            "after {what} the order is {}",
-            later.status()
-        );
-    }
+    run.each(
+        [("a broken signature", broken), ("a wrong name", other)],
+        |(what, csr)| {
+            let answer = run.finalize(account, &order, &csr)?;
+            run.check(refused(&answer, "badCSR", what));
+            ensure!(answer.json()?["detail"].is_string(), "{what}: badCSR without a reason");
+            let later = run.look(account, &order)?;
+            ensure!(
+                later.status() == "ready",
+                "after {what} the order is {}",
+                later.status()
+            );
+            Ok(())
+        },
+    );
     let csr = Csr::of(&names).sign(&key);
     run.finish(account, &order, &csr, key, &names).or_fail()?;
     Ok(())
@@ -186,14 +192,18 @@ fn c8555_7_4_09(run: &Run) -> Judgement {
     let csr = Csr::of(&[name]).sign(&Key::p256());
     let issued = run.certificate()?;
     let again = Csr::of(&issued.names).sign(&Key::p256());
-    for (what, order, csr) in [
-        ("a pending order", &pending, csr),
-        ("a valid order", &issued.order, again),
-    ] {
-        let answer = run.finalize(account, order, &csr)?;
-        refused(&answer, "orderNotReady", &format!("finalize on {what}"))?;
-        ensure!(answer.status == 403, "finalize on {what}: {}", answer.summary());
-    }
+    run.each(
+        [
+            ("a pending order", &pending, csr),
+            ("a valid order", &issued.order, again),
+        ],
+        |(what, order, csr)| {
+            let answer = run.finalize(account, order, &csr)?;
+            run.check(refused(&answer, "orderNotReady", &format!("finalize on {what}")));
+            ensure!(answer.status == 403, "finalize on {what}: {}", answer.summary());
+            Ok(())
+        },
+    );
     let later = run.look(account, &issued.order)?;
     ensure!(
         later.object["certificate"] == issued.url.as_str(),
@@ -232,15 +242,15 @@ fn c8555_7_4_11(run: &Run) -> Judgement {
         ("keyCertSign", KEY_USAGE, true, cert_sign),
         ("an unknown critical extension", unknown, true, der::null()),
     ];
-    for (what, oid, critical, value) in attempts {
+    run.each(attempts, |(what, oid, critical, value)| {
         let (account, order, name) = ready(run, "extra")?;
         let names = [name];
         let key = Key::p256();
         let csr = Csr::of(&names).extension(oid, critical, &value).sign(&key);
         let answer = run.finalize(account, &order, &csr)?;
         if !answer.is_success() {
-            refused(&answer, "badCSR", what)?;
-            continue;
+            run.check(refused(&answer, "badCSR", what));
+            return Ok(());
         }
         let order = run.until(account, &order, &["valid"])?;
         let answer = run.fetch(account, order.object["certificate"].as_str().unwrap_or_default())?;
@@ -249,7 +259,8 @@ fn c8555_7_4_11(run: &Run) -> Judgement {
         ensure!(!leaf.is_ca(), "{what} made a CA");
         ensure!(!leaf.has_usage(5), "{what} reached the certificate");
         ensure!(leaf.extension(unknown).is_none(), "{what} reached the certificate");
-    }
+        Ok(())
+    });
     Ok(())
 }
 

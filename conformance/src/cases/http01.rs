@@ -139,11 +139,12 @@ fn c8555_8_3_02(run: &Run) -> Judgement {
     ensure!(object["status"] == "valid", "the right answer made {object}");
     let queries = run.http01()?.queries(&challenge_path(&challenge.token));
     ensure!(!queries.is_empty(), "no query came");
-    for query in queries {
+    run.each(queries, |query| {
         ensure!(query.method == "GET", "the query is a {}", query.method);
         let host = query.host.split(':').next().unwrap_or_default();
         ensure!(host == challenge.identifier, "the Host is {:?}", query.host);
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -195,10 +196,11 @@ fn c8555_8_3_04(run: &Run) -> Judgement {
         run.respond(account, &challenge)?;
         trials.push((what, challenge));
     }
-    for (what, challenge) in trials {
+    run.each(trials, |(what, challenge)| {
         let object = run.decided(account, &challenge.authorization).or_fail()?;
         ensure!(object["status"] == "valid", "{what}: {object}");
-    }
+        Ok(())
+    });
     let circle = vec![Reply::Redirect(302, "/.well-known/acme-challenge/{token}".into())];
     all_become(
         decide(run, account, vec![("a redirect to itself".into(), circle)])?,
@@ -234,13 +236,14 @@ fn c8555_6_7_06(run: &Run) -> Judgement {
         ("another body".to_owned(), body(200, "wrong")),
         ("404".to_owned(), body(404, "no")),
     ];
-    for (what, authorization) in decide(run, account, scripts)? {
+    run.each(decide(run, account, scripts)?, |(what, authorization)| {
         let kind = error_type(&authorization);
         ensure!(
             ["unauthorized", "incorrectResponse"].contains(&kind.as_str()),
             "{what}: the error is {kind:?}"
         );
-    }
+        Ok(())
+    });
     let Ok(dns) = run.dns() else { return Ok(()) };
     let nowhere = run.name("nowhere");
     dns.fail(&nowhere, crate::responder::dns::A, crate::responder::dns::NXDOMAIN);
@@ -254,7 +257,7 @@ fn c8555_6_7_06(run: &Run) -> Judgement {
         run.respond(account, &challenge)?;
         trials.push((challenge, kinds));
     }
-    for (challenge, kinds) in trials {
+    run.each(trials, |(challenge, kinds)| {
         let object = run.decided(account, &challenge.authorization).or_fail()?;
         let kind = error_type(&object);
         ensure!(
@@ -266,7 +269,8 @@ fn c8555_6_7_06(run: &Run) -> Judgement {
         run.expect(kind == kinds[0], || {
             format!("{}: the error is {kind}", challenge.identifier)
         });
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -283,12 +287,13 @@ fn c8555_10_4_02(run: &Run) -> Judgement {
     let marker = "marker-that-must-not-come-back";
     let long = format!("{}{marker}", "filler ".repeat(150));
     let decisions = decide(run, run.account()?, vec![("a long page".into(), body(200, &long))])?;
-    for (_, authorization) in decisions {
+    run.each(decisions, |(_, authorization)| {
         ensure!(authorization["status"] == "invalid", "a long page made {authorization}");
         ensure!(
             !authorization.to_string().contains(marker),
             "the fetched page comes back in the error"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }

@@ -76,26 +76,30 @@ fn c8738_3_01(run: &Run) -> Judgement {
 
 fn c8738_3_02(run: &Run) -> Judgement {
     order(run)?;
-    for wrong in [
-        "127.1",
-        "0177.0.0.1",
-        "01.2.3.4",
-        "0x7f.0.0.1",
-        "2130706433",
-        "1.2.3",
-        "1.2.3.4.5",
-        "256.1.1.1",
-        " 127.0.0.1",
-        "2001:DB8::1",
-        "2001:0db8::1",
-        "2001:db8:0:0:0:0:0:1",
-        "[2001:db8::1]",
-        "fe80::1%eth0",
-        "2001:db8::0:1",
-        "127.0.0.1/32",
-    ] {
-        refused(&run.try_order(run.account()?, &payload(wrong))?, "", wrong)?;
-    }
+    run.each(
+        [
+            "127.1",
+            "0177.0.0.1",
+            "01.2.3.4",
+            "0x7f.0.0.1",
+            "2130706433",
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            " 127.0.0.1",
+            "2001:DB8::1",
+            "2001:0db8::1",
+            "2001:db8:0:0:0:0:0:1",
+            "[2001:db8::1]",
+            "fe80::1%eth0",
+            "2001:db8::0:1",
+            "127.0.0.1/32",
+        ],
+        |wrong| {
+            run.check(refused(&run.try_order(run.account()?, &payload(wrong))?, "", wrong));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -108,18 +112,22 @@ fn c8738_3_03(run: &Run) -> Judgement {
     let order = run.until(account, &order, &["ready"])?;
     let text = run.options.address.to_string();
     let key = Key::p256();
-    for (what, csr) in [
-        (
-            "the address as dNSName",
-            Csr {
-                names: vec![dns_name(&text)],
-                ..Csr::default()
-            },
-        ),
-        ("the address in the CN alone", Csr::default().common_name(&text)),
-    ] {
-        refused(&run.finalize(account, &order, &csr.sign(&key))?, "", what)?;
-    }
+    run.each(
+        [
+            (
+                "the address as dNSName",
+                Csr {
+                    names: vec![dns_name(&text)],
+                    ..Csr::default()
+                },
+            ),
+            ("the address in the CN alone", Csr::default().common_name(&text)),
+        ],
+        |(what, csr)| {
+            run.check(refused(&run.finalize(account, &order, &csr.sign(&key))?, "", what));
+            Ok(())
+        },
+    );
     let octets = address(run.options.address);
     let csr = Csr {
         names: vec![ip_address(&octets)],
@@ -162,14 +170,15 @@ fn c8738_5_01(run: &Run) -> Judgement {
     };
     let queries = run.http01()?.queries(&challenge_path(&challenge.token));
     ensure!(!queries.is_empty(), "no query came to the address");
-    for query in queries {
+    run.each(queries, |query| {
         let rest = query.host.strip_prefix(&host);
         ensure!(
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')),
             "the Host is {:?}",
             query.host
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -214,14 +223,18 @@ fn c8738_6_01(run: &Run) -> Judgement {
 fn c8738_6_02(run: &Run) -> Judgement {
     let own = ip_address(&address(run.options.address));
     let arpa = dns_name(&reverse(run.options.address));
-    for (what, names) in [
-        ("the reverse name as dNSName", vec![arpa]),
-        ("two addresses", vec![own, ip_address(&[127, 0, 0, 2])]),
-        ("another address", vec![ip_address(&[127, 0, 0, 2])]),
-    ] {
-        let object = attempt_tls(run, &names)?;
-        ensure!(object["status"] == "invalid", "{what} made {object}");
-    }
+    run.each(
+        [
+            ("the reverse name as dNSName", vec![arpa]),
+            ("two addresses", vec![own, ip_address(&[127, 0, 0, 2])]),
+            ("another address", vec![ip_address(&[127, 0, 0, 2])]),
+        ],
+        |(what, names)| {
+            let object = attempt_tls(run, &names)?;
+            ensure!(object["status"] == "invalid", "{what} made {object}");
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -242,11 +255,15 @@ fn c8738_7_01(run: &Run) -> Judgement {
 
 fn c8738_9_1_01(run: &Run) -> Judgement {
     order(run)?;
-    for value in ["169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255"] {
-        let answer = run.try_order(run.account()?, &payload(value))?;
-        if answer.status != 201 {
-            refused(&answer, "rejectedIdentifier|malformed", value)?;
-        }
-    }
+    run.each(
+        ["169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255"],
+        |value| {
+            let answer = run.try_order(run.account()?, &payload(value))?;
+            if answer.status != 201 {
+                run.check(refused(&answer, "rejectedIdentifier|malformed", value));
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }

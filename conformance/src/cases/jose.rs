@@ -43,10 +43,10 @@ fn header_text(draft: &Draft) -> String {
 
 fn c7515_2_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    for wrong in ["+", "/", "=", " ", "\n", "\r\n"] {
+    run.each(["+", "/", "=", " ", "\n", "\r\n"], |wrong| {
         // In the middle, so that it cannot be taken for padding; the signature is made over the altered text.
         let spoil = |text: &str| format!("{}{wrong}{}", &text[..4], &text[4..]);
-        for part in ["protected", "payload", "signature"] {
+        run.each(["protected", "payload", "signature"], |part| {
             let answer = post_order(run, &account, |draft| {
                 let sound = draft.sign(&account.key);
                 let sign = |input: &[u8]| account.key.sign(input);
@@ -59,33 +59,39 @@ fn c7515_2_01(run: &Run) -> Judgement {
                     },
                 }
             })?;
-            refused(&answer, "", &format!("{wrong:?} in {part}"))?;
-        }
-    }
+            run.check(refused(&answer, "", &format!("{wrong:?} in {part}")));
+            Ok(())
+        });
+        Ok(())
+    });
     no_orders(run, &account)
 }
 
 fn c7515_4_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    for (name, wrong) in [
-        ("alg", "none"),
-        ("url", "https://elsewhere.example/"),
-        ("nonce", "AAAA"),
-    ] {
-        let right_last = post_order(run, &account, |draft| {
-            let text = header_text(&draft).replacen('{', &format!("{{\"{name}\":\"{wrong}\","), 1);
-            draft.sign_text(&text, &account.key)
-        })?;
-        let wrong_last = post_order(run, &account, |draft| {
-            let text = header_text(&draft);
-            let text = format!("{},\"{name}\":\"{wrong}\"}}", &text[..text.len() - 1]);
-            draft.sign_text(&text, &account.key)
-        })?;
-        refused(&wrong_last, "", &format!("two {name}, the wrong one last"))?;
-        if !right_last.is_success() {
-            refused(&right_last, "", &format!("two {name}, the right one last"))?;
-        }
-    }
+    run.each(
+        [
+            ("alg", "none"),
+            ("url", "https://elsewhere.example/"),
+            ("nonce", "AAAA"),
+        ],
+        |(name, wrong)| {
+            let right_last = post_order(run, &account, |draft| {
+                let text = header_text(&draft).replacen('{', &format!("{{\"{name}\":\"{wrong}\","), 1);
+                draft.sign_text(&text, &account.key)
+            })?;
+            let wrong_last = post_order(run, &account, |draft| {
+                let text = header_text(&draft);
+                let text = format!("{},\"{name}\":\"{wrong}\"}}", &text[..text.len() - 1]);
+                draft.sign_text(&text, &account.key)
+            })?;
+            run.check(refused(&wrong_last, "", &format!("two {name}, the wrong one last")));
+            if !right_last.is_success() {
+                run.check(refused(&right_last, "", &format!("two {name}, the right one last")));
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -112,14 +118,15 @@ fn c7515_4_1_2_01(run: &Run) -> Judgement {
         [Reply::Body(200, json!({"keys": [stranger.jwk()]}).to_string().into())],
     );
     let url = format!("http://{}{path}", http01.address);
-    for name in ["jku", "x5u"] {
+    run.each(["jku", "x5u"], |name| {
         let answer = post_order(run, account, |draft| draft.with(name, url.as_str()).sign(&stranger))?;
-        refused(&answer, "", &format!("a key behind {name}"))?;
-    }
+        run.check(refused(&answer, "", &format!("a key behind {name}")));
+        Ok(())
+    });
     let certificate = crate::request::self_signed(&stranger, &[], &[]);
     let chain = json!([base64::standard(certificate)]);
     let answer = post_order(run, account, |draft| draft.with("x5c", chain).sign(&stranger))?;
-    refused(&answer, "", "a key in x5c")?;
+    run.check(refused(&answer, "", "a key in x5c"));
     std::thread::sleep(Duration::from_millis(300));
     ensure!(http01.queries(&path).is_empty(), "the server fetched {url}");
     Ok(())
@@ -133,22 +140,26 @@ fn c7515_4_1_11_01(run: &Run) -> Judgement {
             .with("x-foo", true)
             .sign(&account.key)
     })?;
-    refused(&with, "", "crit with a member that nobody knows")?;
+    run.check(refused(&with, "", "crit with a member that nobody knows"));
     let without = post_order(run, &account, |draft| {
         draft.with("crit", json!(["x-foo"])).sign(&account.key)
     })?;
-    refused(&without, "", "crit with a member that is not there")?;
+    run.check(refused(&without, "", "crit with a member that is not there"));
     no_orders(run, &account)
 }
 
 fn c7515_4_1_11_02(run: &Run) -> Judgement {
     let account = run.account()?;
-    for crit in [json!([]), json!(["alg"]), json!(["x", "x"]), json!("x"), json!([1])] {
-        let answer = post_order(run, account, |draft| {
-            draft.with("crit", crit.clone()).sign(&account.key)
-        })?;
-        run.expect(answer.is_refusal(), || format!("crit {crit} is accepted"));
-    }
+    run.each(
+        [json!([]), json!(["alg"]), json!(["x", "x"]), json!("x"), json!([1])],
+        |crit| {
+            let answer = post_order(run, account, |draft| {
+                draft.with("crit", crit.clone()).sign(&account.key)
+            })?;
+            run.expect(answer.is_refusal(), || format!("crit {crit} is accepted"));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -189,27 +200,32 @@ fn c7515_10_12_01(run: &Run) -> Judgement {
         ("a comment", |text| text.replacen('{', "{/* */", 1)),
         ("single quotes", |text| text.replace('"', "'")),
     ];
-    for (what, spoil) in spoilt {
+    run.each(spoilt, |(what, spoil)| {
         let (url, draft) = new_order(run, &account)?;
         let body = draft.sign(&account.key).json().to_string();
-        refused(&run.post_body(&url, spoil(&body))?, "", &format!("{what} in the body"))?;
+        run.check(refused(
+            &run.post_body(&url, spoil(&body))?,
+            "",
+            &format!("{what} in the body"),
+        ));
         let answer = post_order(run, &account, |draft| {
             draft.sign_text(&spoil(&header_text(&draft)), &account.key)
         })?;
-        refused(&answer, "", &format!("{what} in the header"))?;
+        run.check(refused(&answer, "", &format!("{what} in the header")));
         let answer = post_order(run, &account, |mut draft| {
             draft.payload = spoil(&String::from_utf8_lossy(&draft.payload)).into_bytes();
             draft.sign(&account.key)
         })?;
-        refused(&answer, "", &format!("{what} in the payload"))?;
-    }
+        run.check(refused(&answer, "", &format!("{what} in the payload")));
+        Ok(())
+    });
     let answer = post_order(run, &account, |mut draft| {
         draft.payload = String::from_utf8_lossy(&draft.payload)
             .replacen('{', "{\"x\":NaN,", 1)
             .into_bytes();
         draft.sign(&account.key)
     })?;
-    refused(&answer, "", "NaN in the payload")?;
+    run.check(refused(&answer, "", "NaN in the payload"));
     no_orders(run, &account)
 }
 

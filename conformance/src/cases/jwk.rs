@@ -78,13 +78,21 @@ fn c7518_3_3_01(run: &Run) -> Judgement {
     let key = Key::p256();
     let mut short = odd_modulus::<256>();
     short[0] = 0x7f;
-    for (what, modulus) in [
-        ("1024 bits", odd_modulus::<128>().to_vec()),
-        ("2047 bits", short.to_vec()),
-    ] {
-        let answer = account_with_jwk(run, &key, "RS256", rsa_jwk(&modulus, "AQAB"))?;
-        refused(&answer, "badPublicKey|badSignatureAlgorithm", &format!("RSA of {what}"))?;
-    }
+    run.each(
+        [
+            ("1024 bits", odd_modulus::<128>().to_vec()),
+            ("2047 bits", short.to_vec()),
+        ],
+        |(what, modulus)| {
+            let answer = account_with_jwk(run, &key, "RS256", rsa_jwk(&modulus, "AQAB"))?;
+            run.check(refused(
+                &answer,
+                "badPublicKey|badSignatureAlgorithm",
+                &format!("RSA of {what}"),
+            ));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -101,16 +109,17 @@ fn c7518_3_4_01(run: &Run) -> Judgement {
         ("65 octets", |signature| [signature, vec![0]].concat()),
         ("zeros", |_| vec![0; 64]),
     ];
-    for (what, spoil) in spoil {
+    run.each(spoil, |(what, spoil)| {
         let answer = post_order(run, &account, |draft| {
             let sound = draft.sign(&account.key);
             Signed::over(sound.protected, sound.payload, |input| spoil(account.key.sign(input)))
         })?;
-        refused(&answer, "", &format!("a signature as {what}"))?;
-    }
+        run.check(refused(&answer, "", &format!("a signature as {what}")));
+        Ok(())
+    });
     let answer = account_with_jwk(run, &Key::p384(), "ES256", Key::p384().jwk())?;
-    refused(&answer, "", "ES256 with a P-384 key")?;
-    no_orders(run, &account)?;
+    run.check(refused(&answer, "", "ES256 with a P-384 key"));
+    run.check(no_orders(run, &account));
     let (url, draft) = new_order(run, &account)?;
     let Some(zero) = (0..SIGNATURES)
         .map(|_| draft.sign(&account.key))
@@ -178,15 +187,16 @@ fn c7518_6_2_01(run: &Run) -> Judgement {
             Box::new(|jwk| jwk["crv"] = "P-384".into()),
         ),
     ];
-    for (what, change) in cases {
+    run.each(cases, |(what, change)| {
         let mut jwk = key.jwk();
         change(&mut jwk);
-        refused(
+        run.check(refused(
             &account_with_jwk(run, &key, "ES256", jwk)?,
             "badPublicKey|malformed",
             what,
-        )?;
-    }
+        ));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -201,20 +211,24 @@ fn c7518_6_3_01(run: &Run) -> Judgement {
         *last &= 0xfe;
     }
     let padded = [&[0], n.as_slice()].concat();
-    for (what, jwk, must_refuse) in [
-        ("a zero-prefixed n", rsa_jwk(&padded, "AQAB"), false),
-        ("a zero-prefixed e", rsa_jwk(&n, "AAEAAQ"), false),
-        ("e of 1", rsa_jwk(&n, "AQ"), true),
-        ("an even e", rsa_jwk(&n, "AQAC"), true),
-        ("an even n", rsa_jwk(&even, "AQAB"), true),
-    ] {
-        let answer = account_with_jwk(run, &key, "RS256", jwk)?;
-        if must_refuse {
-            refused(&answer, "", what)?;
-        } else {
-            run.expect(answer.is_refusal(), || format!("{what} is accepted"));
-        }
-    }
+    run.each(
+        [
+            ("a zero-prefixed n", rsa_jwk(&padded, "AQAB"), false),
+            ("a zero-prefixed e", rsa_jwk(&n, "AAEAAQ"), false),
+            ("e of 1", rsa_jwk(&n, "AQ"), true),
+            ("an even e", rsa_jwk(&n, "AQAC"), true),
+            ("an even n", rsa_jwk(&even, "AQAB"), true),
+        ],
+        |(what, jwk, must_refuse)| {
+            let answer = account_with_jwk(run, &key, "RS256", jwk)?;
+            if must_refuse {
+                run.check(refused(&answer, "", what));
+            } else {
+                run.expect(answer.is_refusal(), || format!("{what} is accepted"));
+            }
+            Ok(())
+        },
+    );
     let began = Instant::now();
     let answer = account_with_jwk(run, &key, "RS256", rsa_jwk(&odd_modulus::<8192>(), "AQAB"))?;
     ensure!(answer.is_refusal(), "a key of 65,536 bits: {}", answer.summary());
@@ -232,7 +246,7 @@ fn c7638_3_01(run: &Run) -> Judgement {
         thumbprint(&vector) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
         "the suite's own thumbprint is off"
     );
-    for key in [Key::p256(), Key::rsa(), Key::ed25519()] {
+    run.each([Key::p256(), Key::rsa(), Key::ed25519()], |key| {
         let alg = key.alg();
         let answer = register(run, &key, |jwk| {
             jwk["alg"] = json!(alg);
@@ -241,7 +255,7 @@ fn c7638_3_01(run: &Run) -> Judgement {
         })?;
         if !answer.is_success() {
             run.expect(alg != "ES256", || format!("{alg}: {}", answer.summary()));
-            continue;
+            return Ok(());
         }
         let url = answer.header("location").unwrap_or_default().to_owned();
         let account = Account {
@@ -256,7 +270,8 @@ fn c7638_3_01(run: &Run) -> Judgement {
             object["status"] == "valid",
             "{alg}: the thumbprint of the required members made {object}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -284,21 +299,31 @@ fn takes_ed25519(run: &Run) -> Judgement<Account> {
 fn c8037_2_01(run: &Run) -> Judgement {
     takes_ed25519(run)?;
     let key = Key::ed25519();
-    for member in ["x", "crv"] {
+    run.each(["x", "crv"], |member| {
         let mut jwk = key.jwk();
         jwk.as_object_mut().map(|jwk| jwk.remove(member));
-        refused(&account_with_jwk(run, &key, "EdDSA", jwk)?, "", &format!("no {member}"))?;
-    }
+        run.check(refused(
+            &account_with_jwk(run, &key, "EdDSA", jwk)?,
+            "",
+            &format!("no {member}"),
+        ));
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8037_3_1_01(run: &Run) -> Judgement {
     takes_ed25519(run)?;
     let key = Key::ed25519();
-    for (curve, length) in [("X25519", 32), ("X448", 56)] {
+    run.each([("X25519", 32), ("X448", 56)], |(curve, length)| {
         let jwk = json!({"kty": "OKP", "crv": curve, "x": base64::url(&random::<56>()[..length])});
-        refused(&account_with_jwk(run, &key, "EdDSA", jwk)?, "badPublicKey", curve)?;
-    }
+        run.check(refused(
+            &account_with_jwk(run, &key, "EdDSA", jwk)?,
+            "badPublicKey",
+            curve,
+        ));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -325,22 +350,27 @@ fn c8037_3_1_02(run: &Run) -> Judgement {
         ("65 octets", |signature| [signature, vec![0]].concat()),
         ("S not reduced", twin),
     ];
-    for (what, spoil) in spoil {
+    run.each(spoil, |(what, spoil)| {
         let answer = post_order(run, &account, |draft| {
             let sound = draft.sign(&account.key);
             Signed::over(sound.protected, sound.payload, |input| spoil(account.key.sign(input)))
         })?;
-        refused(&answer, "", what)?;
-    }
+        run.check(refused(&answer, "", what));
+        Ok(())
+    });
     let key = Key::ed25519();
     let mut small = [0; 32];
     small[0] = 1;
-    for (what, x) in [
-        ("a key of small order", small.to_vec()),
-        ("a key of 31 octets", vec![7; 31]),
-    ] {
-        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": base64::url(x)});
-        refused(&account_with_jwk(run, &key, "EdDSA", jwk)?, "", what)?;
-    }
+    run.each(
+        [
+            ("a key of small order", small.to_vec()),
+            ("a key of 31 octets", vec![7; 31]),
+        ],
+        |(what, x)| {
+            let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": base64::url(x)});
+            run.check(refused(&account_with_jwk(run, &key, "EdDSA", jwk)?, "", what));
+            Ok(())
+        },
+    );
     no_orders(run, &account)
 }

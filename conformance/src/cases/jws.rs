@@ -45,16 +45,24 @@ pub(super) fn new_order(run: &Run, account: &Account) -> Judgement<(String, Draf
 
 fn c8555_6_2_01(run: &Run) -> Judgement {
     let url = run.url("newOrder")?;
-    for body in [
-        order_payload(run),
-        String::new(),
-        "not json".into(),
-        "[]".into(),
-        "null".into(),
-        "\"x\"".into(),
-    ] {
-        refused(&run.post_body(&url, body.clone())?, "", &format!("the body {body:?}"))?;
-    }
+    run.each(
+        [
+            order_payload(run),
+            String::new(),
+            "not json".into(),
+            "[]".into(),
+            "null".into(),
+            "\"x\"".into(),
+        ],
+        |body| {
+            run.check(refused(
+                &run.post_body(&url, body.clone())?,
+                "",
+                &format!("the body {body:?}"),
+            ));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -66,7 +74,7 @@ fn c8555_6_2_02(run: &Run) -> Judgement {
         octets[middle] ^= 1;
         base64::url(octets)
     };
-    for part in ["signature", "payload", "protected"] {
+    run.each(["signature", "payload", "protected"], |part| {
         let (url, draft) = new_order(run, &account)?;
         let mut signed = draft.sign(&account.key);
         match part {
@@ -76,8 +84,13 @@ fn c8555_6_2_02(run: &Run) -> Judgement {
             }
             _ => signed.protected = base64::url(Value::Object(draft.clone().with("x", 1).header).to_string()),
         }
-        refused(&run.post_signed(&url, &signed)?, "", &format!("an altered {part}"))?;
-    }
+        run.check(refused(
+            &run.post_signed(&url, &signed)?,
+            "",
+            &format!("an altered {part}"),
+        ));
+        Ok(())
+    });
     no_orders(run, &account)
 }
 
@@ -102,10 +115,15 @@ fn c8555_6_2_03(run: &Run) -> Judgement {
             body.to_string()
         }),
     ];
-    for (what, shape) in shapes {
+    run.each(shapes, |(what, shape)| {
         let (url, draft) = new_order(run, &account)?;
-        refused(&run.post_body(&url, shape(&draft.sign(&account.key)))?, "", what)?;
-    }
+        run.check(refused(
+            &run.post_body(&url, shape(&draft.sign(&account.key)))?,
+            "",
+            what,
+        ));
+        Ok(())
+    });
     no_orders(run, &account)
 }
 
@@ -116,18 +134,22 @@ fn c8555_6_2_04(run: &Run) -> Judgement {
     let protected = base64::url(Value::Object(draft.header.clone()).to_string());
     let payload = String::from_utf8_lossy(&draft.payload).into_owned();
     let signed = Signed::over(protected, payload, |input| account.key.sign(input));
-    refused(&run.post_signed(&url, &signed)?, "", "an unencoded payload")?;
+    run.check(refused(&run.post_signed(&url, &signed)?, "", "an unencoded payload"));
     let (url, draft) = new_order(run, &account)?;
     let signed = draft.with("b64", false).with("crit", json!(["b64"])).sign(&account.key);
-    refused(
+    run.check(refused(
         &run.post_signed(&url, &signed)?,
         "",
         "b64 false over an encoded payload",
-    )?;
+    ));
     let (url, draft) = new_order(run, &account)?;
     let mut body = draft.sign(&account.key).json();
     body.as_object_mut().map(|body| body.remove("payload"));
-    refused(&run.post_body(&url, body.to_string())?, "", "a detached payload")?;
+    run.check(refused(
+        &run.post_body(&url, body.to_string())?,
+        "",
+        "a detached payload",
+    ));
     no_orders(run, &account)
 }
 
@@ -136,35 +158,40 @@ fn c8555_6_2_05(run: &Run) -> Judgement {
     let (url, draft) = new_order(run, &account)?;
     let mut body = draft.sign(&account.key).json();
     body["header"] = json!({"x-harmless": "yes"});
-    refused(
+    run.check(refused(
         &run.post_body(&url, body.to_string())?,
         "",
         "a harmless unprotected header",
-    )?;
+    ));
     let (url, draft) = new_order(run, &account)?;
     let mut body = draft.without("nonce").sign(&account.key).json();
     body["header"] = json!({"nonce": run.nonce()?});
-    refused(
+    run.check(refused(
         &run.post_body(&url, body.to_string())?,
         "",
         "the nonce in an unprotected header",
-    )?;
+    ));
     no_orders(run, &account)
 }
 
 fn c8555_6_2_06(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
-    for name in ["alg", "nonce", "url", "kid"] {
+    run.each(["alg", "nonce", "url", "kid"], |name| {
         let (url, draft) = new_order(run, &account)?;
         let answer = run.post_signed(&url, &draft.without(name).sign(&account.key))?;
-        refused(&answer, "", &format!("a header without {name}"))?;
-    }
+        run.check(refused(&answer, "", &format!("a header without {name}")));
+        Ok(())
+    });
     let key = Key::p256();
     let url = run.url("newAccount")?;
     let draft = run
         .draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?
         .without("jwk");
-    refused(&run.post_signed(&url, &draft.sign(&key))?, "", "newAccount without jwk")?;
+    run.check(refused(
+        &run.post_signed(&url, &draft.sign(&key))?,
+        "",
+        "newAccount without jwk",
+    ));
     no_orders(run, &account)
 }
 
@@ -173,24 +200,29 @@ fn c8555_6_2_07(run: &Run) -> Judgement {
     let (url, draft) = new_order(run, &account)?;
     let mut signed = draft.with("alg", "none").sign(&account.key);
     signed.signature = String::new();
-    refused(&run.post_signed(&url, &signed)?, "", "alg none")?;
+    run.check(refused(&run.post_signed(&url, &signed)?, "", "alg none"));
     let public = account.key.spki();
-    for (alg, hash) in [
-        ("HS256", aws_lc_rs::hmac::HMAC_SHA256),
-        ("HS384", aws_lc_rs::hmac::HMAC_SHA384),
-        ("HS512", aws_lc_rs::hmac::HMAC_SHA512),
-    ] {
-        for secret in [public.as_slice(), account.key.public()] {
-            let (url, draft) = new_order(run, &account)?;
-            let draft = draft.with("alg", alg);
-            let sound = draft.sign(&account.key);
-            let key = aws_lc_rs::hmac::Key::new(hash, secret);
-            let signed = Signed::over(sound.protected, sound.payload, |i| {
-                aws_lc_rs::hmac::sign(&key, i).as_ref().to_vec()
+    run.each(
+        [
+            ("HS256", aws_lc_rs::hmac::HMAC_SHA256),
+            ("HS384", aws_lc_rs::hmac::HMAC_SHA384),
+            ("HS512", aws_lc_rs::hmac::HMAC_SHA512),
+        ],
+        |(alg, hash)| {
+            run.each([public.as_slice(), account.key.public()], |secret| {
+                let (url, draft) = new_order(run, &account)?;
+                let draft = draft.with("alg", alg);
+                let sound = draft.sign(&account.key);
+                let key = aws_lc_rs::hmac::Key::new(hash, secret);
+                let signed = Signed::over(sound.protected, sound.payload, |i| {
+                    aws_lc_rs::hmac::sign(&key, i).as_ref().to_vec()
+                });
+                run.check(refused(&run.post_signed(&url, &signed)?, "", alg));
+                Ok(())
             });
-            refused(&run.post_signed(&url, &signed)?, "", alg)?;
-        }
-    }
+            Ok(())
+        },
+    );
     no_orders(run, &account)
 }
 
@@ -218,7 +250,7 @@ fn c8555_6_2_10(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let (url, draft) = new_order(run, &account)?;
     let answer = run.post_signed(&url, &draft.with("jwk", account.key.jwk()).sign(&account.key))?;
-    refused(&answer, "", "jwk and kid together")?;
+    run.check(refused(&answer, "", "jwk and kid together"));
     no_orders(run, &account)
 }
 
@@ -227,25 +259,29 @@ fn c8555_6_2_11(run: &Run) -> Judgement {
     let url = run.url("newAccount")?;
     let payload = run.account_payload(&account.key)?.to_string();
     let draft = run.draft(account.signer(), &url, payload)?;
-    refused(
+    run.check(refused(
         &run.post_signed(&url, &draft.sign(&account.key))?,
         "",
         "newAccount with kid",
-    )?;
+    ));
     let by_key = Signer::Key(&account.key);
-    for url in [run.url("newOrder")?, account.url.clone(), run.url("keyChange")?] {
-        let payload = if url == account.url {
-            String::new()
-        } else {
-            order_payload(run)
-        };
-        let draft = run.draft(by_key, &url, payload)?;
-        refused(
-            &run.post_signed(&url, &draft.sign(&account.key))?,
-            "",
-            &format!("{url} with jwk"),
-        )?;
-    }
+    run.each(
+        [run.url("newOrder")?, account.url.clone(), run.url("keyChange")?],
+        |url| {
+            let payload = if url == account.url {
+                String::new()
+            } else {
+                order_payload(run)
+            };
+            let draft = run.draft(by_key, &url, payload)?;
+            run.check(refused(
+                &run.post_signed(&url, &draft.sign(&account.key))?,
+                "",
+                &format!("{url} with jwk"),
+            ));
+            Ok(())
+        },
+    );
     no_orders(run, &account)
 }
 
@@ -253,19 +289,19 @@ fn c8555_6_2_12(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let stranger = Key::p256();
     let (url, draft) = new_order(run, &account)?;
-    refused(
+    run.check(refused(
         &run.post_signed(&url, &draft.sign(&stranger))?,
         "",
         "a kid signed by another key",
-    )?;
+    ));
     let url = run.url("newAccount")?;
     let key = Key::p256();
     let draft = run.draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?;
-    refused(
+    run.check(refused(
         &run.post_signed(&url, &draft.sign(&stranger))?,
         "",
         "a jwk signed by another key",
-    )?;
+    ));
     no_orders(run, &account)
 }
 
@@ -292,14 +328,15 @@ fn c8555_6_2_13(run: &Run) -> Judgement {
         (order.url, ""),
         (path, ""),
     ];
-    for (kid, kind) in wrong {
+    run.each(wrong, |(kid, kind)| {
         let (url, draft) = new_order(run, account)?;
         let answer = run.post_signed(&url, &draft.with("kid", kid.as_str()).sign(&account.key))?;
-        refused(&answer, "", &format!("the kid {kid}"))?;
+        run.check(refused(&answer, "", &format!("the kid {kid}")));
         if !kind.is_empty() {
-            refused(&answer, kind, &format!("the kid {kid}"))?;
+            run.check(refused(&answer, kind, &format!("the kid {kid}")));
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -311,7 +348,7 @@ fn unsupported(run: &Run) -> Judgement<Answer> {
 
 fn c8555_6_2_14(run: &Run) -> Judgement {
     let answer = unsupported(run)?;
-    refused(&answer, "badSignatureAlgorithm", "alg ES999")?;
+    run.check(refused(&answer, "badSignatureAlgorithm", "alg ES999"));
     ensure!(answer.status == 400, "alg ES999 gives {}", answer.summary());
     let algorithms = crate::issue::strings(&answer.json()?["algorithms"]);
     ensure!(
@@ -367,20 +404,21 @@ fn c8555_6_2_15(run: &Run) -> Judgement {
         ("an Ed25519 key with ES256", "ES256", Key::ed25519().jwk()),
         ("a P-384 key with ES256", "ES256", Key::p384().jwk()),
     ];
-    for (what, alg, jwk) in cases {
+    run.each(cases, |(what, alg, jwk)| {
         if !is_listed(alg) {
-            continue;
+            return Ok(());
         }
         let answer = account_with_jwk(run, &key, alg, jwk)?;
-        refused(&answer, "badPublicKey", what)?;
+        run.check(refused(&answer, "badPublicKey", what));
         ensure!(answer.status == 400, "{what}: {}", answer.summary());
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_6_2_16(run: &Run) -> Judgement {
     let account = run.account()?;
-    for kind in [Some("application/json"), Some("text/plain"), None] {
+    run.each([Some("application/json"), Some("text/plain"), None], |kind| {
         let (url, draft) = new_order(run, account)?;
         let mut request = Request::new("POST", &url).body(draft.sign(&account.key).body());
         if let Some(kind) = kind {
@@ -388,6 +426,7 @@ fn c8555_6_2_16(run: &Run) -> Judgement {
         }
         let answer = run.send(&request)?;
         ensure!(answer.status == 415, "Content-Type {kind:?}: {}", answer.summary());
-    }
+        Ok(())
+    });
     Ok(())
 }

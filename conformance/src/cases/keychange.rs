@@ -105,9 +105,10 @@ fn c8555_7_3_4_03(run: &Run) -> Judgement {
         ),
         ("a wrong MAC", external_binding(kid, &random::<32>(), &url, &jwk)),
     ];
-    for (what, binding) in cases {
-        refused(&register(run, &key, Some(binding))?, "", what)?;
-    }
+    run.each(cases, |(what, binding)| {
+        run.check(refused(&register(run, &key, Some(binding))?, "", what));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -130,10 +131,11 @@ fn c8555_7_3_4_04(run: &Run) -> Judgement {
             json!({"alg": "HS256", "kid": kid, "url": run.url("newOrder")?}),
         ),
     ];
-    for (what, header) in cases {
+    run.each(cases, |(what, header)| {
         let binding = external_binding_over(&header.to_string(), mac_key, &key.jwk().to_string());
-        refused(&register(run, &key, Some(binding))?, "", what)?;
-    }
+        run.check(refused(&register(run, &key, Some(binding))?, "", what));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -225,27 +227,31 @@ fn unchanged(run: &Run, account: &Account, new: Key, what: &str) -> Judgement {
 fn c8555_7_3_5_02(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let url = run.url("keyChange")?;
-    for what in [
-        "no jwk",
-        "a kid",
-        "another key's signature",
-        "another url",
-        "no url",
-        "a nonce",
-    ] {
-        let new = Key::p256();
-        let draft = inner(&account, &url, &new);
-        let signed = match what {
-            "no jwk" => draft.without("jwk").sign(&new),
-            "a kid" => draft.without("jwk").with("kid", account.url.as_str()).sign(&new),
-            "another key's signature" => draft.sign(&Key::p256()),
-            "another url" => draft.with("url", run.url("newOrder")?).sign(&new),
-            "no url" => draft.without("url").sign(&new),
-            _ => draft.with("nonce", run.nonce()?).sign(&new),
-        };
-        refused(&submit(run, &account, &signed)?, "", what)?;
-        unchanged(run, &account, new, what)?;
-    }
+    run.each(
+        [
+            "no jwk",
+            "a kid",
+            "another key's signature",
+            "another url",
+            "no url",
+            "a nonce",
+        ],
+        |what| {
+            let new = Key::p256();
+            let draft = inner(&account, &url, &new);
+            let signed = match what {
+                "no jwk" => draft.without("jwk").sign(&new),
+                "a kid" => draft.without("jwk").with("kid", account.url.as_str()).sign(&new),
+                "another key's signature" => draft.sign(&Key::p256()),
+                "another url" => draft.with("url", run.url("newOrder")?).sign(&new),
+                "no url" => draft.without("url").sign(&new),
+                _ => draft.with("nonce", run.nonce()?).sign(&new),
+            };
+            run.check(refused(&submit(run, &account, &signed)?, "", what));
+            run.check(unchanged(run, &account, new, what));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -265,13 +271,14 @@ fn c8555_7_3_5_03(run: &Run) -> Judgement {
         ("no account", json!({"oldKey": account.key.jwk()})),
         ("no oldKey", json!({"account": account.url})),
     ];
-    for (what, payload) in payloads {
+    run.each(payloads, |(what, payload)| {
         let new = Key::p256();
         let mut draft = inner(&account, &url, &new);
         draft.payload = payload.to_string().into_bytes();
-        refused(&submit(run, &account, &draft.sign(&new))?, "", what)?;
-        unchanged(run, &account, new, what)?;
-    }
+        run.check(refused(&submit(run, &account, &draft.sign(&new))?, "", what));
+        run.check(unchanged(run, &account, new, what));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -279,17 +286,21 @@ fn c8555_7_3_5_04(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let other = run.other_account()?;
     let url = run.url("keyChange")?;
-    for (what, owner) in [("the key of another account", other), ("its own key", &account)] {
-        let answer = submit(run, &account, &inner(&account, &url, &owner.key).sign(&owner.key))?;
-        refused(&answer, "", what)?;
-        run.expect(answer.status == 409, || {
-            format!("{what}: {} where 409 is recommended", answer.status)
-        });
-        let location = answer.header("location");
-        run.expect(location == Some(&owner.url), || {
-            format!("{what}: Location is {location:?}")
-        });
-    }
+    run.each(
+        [("the key of another account", other), ("its own key", &account)],
+        |(what, owner)| {
+            let answer = submit(run, &account, &inner(&account, &url, &owner.key).sign(&owner.key))?;
+            run.check(refused(&answer, "", what));
+            run.expect(answer.status == 409, || {
+                format!("{what}: {} where 409 is recommended", answer.status)
+            });
+            let location = answer.header("location");
+            run.expect(location == Some(&owner.url), || {
+                format!("{what}: Location is {location:?}")
+            });
+            Ok(())
+        },
+    );
     let answer = run.fetch(&account, &account.url)?;
     ensure!(
         answer.status == 200,
@@ -308,17 +319,17 @@ fn c8555_7_3_5_05(run: &Run) -> Judgement {
     modulus[127] |= 1;
     let small = json!({"kty": "RSA", "n": base64::url(modulus), "e": "AQAB"});
     let draft = inner(&account, &url, &new).with("jwk", small).with("alg", "RS256");
-    refused(
+    run.check(refused(
         &submit(run, &account, &draft.sign(&new))?,
         "",
         "a new RSA key of 1024 bits",
-    )?;
+    ));
     let draft = inner(&account, &url, &new).with("alg", "ES999");
-    refused(
+    run.check(refused(
         &submit(run, &account, &draft.sign(&new))?,
         "badSignatureAlgorithm|malformed",
         "alg ES999 inside",
-    )?;
+    ));
     unchanged(run, &account, new, "refused key changes")
 }
 

@@ -32,7 +32,7 @@ mod sweeps;
 mod tls_alpn;
 mod transport;
 
-pub(crate) use pending::NOT_YET;
+pub(crate) use pending::{EXCLUDED, NOT_YET};
 
 /// Every case; sweeps over the evidence come last.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {

@@ -40,10 +40,10 @@ fn c8555_6_5_03(run: &Run) -> Judgement {
     };
     let (url, draft) = new_order(run, account)?;
     let answer = run.post_signed(&url, &draft.clone().with("nonce", invented.as_str()).sign(&account.key))?;
-    refused(&answer, "badNonce", "an invented nonce")?;
+    run.check(refused(&answer, "badNonce", "an invented nonce"));
     ensure!(answer.status == 400, "an invented nonce gives {}", answer.summary());
     let answer = run.post_signed(&url, &draft.without("nonce").sign(&account.key))?;
-    refused(&answer, "badNonce|malformed", "no nonce")?;
+    run.check(refused(&answer, "badNonce|malformed", "no nonce"));
     run.expect(answer.problem() == "badNonce", || {
         format!("no nonce at all gives {}", answer.problem())
     });
@@ -65,10 +65,10 @@ fn c8555_6_5_04(run: &Run) -> Judgement {
             &Draft::new(account.signer(), &nonce, &url, "{}").sign(&account.key),
         )?;
     }
-    refused(&answer, "", "an empty order")?;
+    run.check(refused(&answer, "", "an empty order"));
     let again = Draft::new(account.signer(), &nonce, &account.url, "");
     let answer = run.post_signed(&account.url, &again.sign(&account.key))?;
-    refused(&answer, "badNonce", "the nonce of a refused request")?;
+    run.check(refused(&answer, "badNonce", "the nonce of a refused request"));
     let mut nonce = run.nonce()?;
     let mut answer;
     loop {
@@ -105,9 +105,10 @@ fn c8555_6_5_05(run: &Run) -> Judgement {
     let answers = answers.into_iter().collect::<Judgement<Vec<_>>>()?;
     let won = answers.iter().filter(|answer| answer.status == 200).count();
     ensure!(won <= 1, "{won} of {RACERS} requests with one nonce succeeded");
-    for answer in answers.iter().filter(|answer| answer.status != 200) {
-        refused(answer, "badNonce", "a loser of the race")?;
-    }
+    run.each(answers.iter().filter(|answer| answer.status != 200), |answer| {
+        run.check(refused(answer, "badNonce", "a loser of the race"));
+        Ok(())
+    });
     run.expect(won == 1, || "none of the racers succeeded".into());
     Ok(())
 }
@@ -118,7 +119,7 @@ fn c8555_6_5_06(run: &Run) -> Judgement {
     let mut answer = run.post_signed(&account.url, &draft.sign(&account.key))?;
     // A server that refuses some nonces at random gets a few tries.
     for _ in 0..5 {
-        refused(&answer, "badNonce", "an invented nonce")?;
+        run.check(refused(&answer, "badNonce", "an invented nonce"));
         let Some(nonce) = answer.header("replay-nonce") else {
             return Err(Finding::Fail("badNonce comes without a Replay-Nonce".into()));
         };
@@ -157,9 +158,10 @@ fn c8555_6_5_1_01(run: &Run) -> Judgement {
         "{} of {SAMPLE} nonces are repeats",
         SAMPLE - distinct.len()
     );
-    for nonce in &nonces {
+    run.each(&nonces, |nonce| {
         run.expect(nonce.len() >= 22, || format!("nonce {nonce} is short of 128 bits"));
-    }
+        Ok(())
+    });
     // A counter or a clock shows as positions that hardly change; random ones take many values.
     let octets: Vec<Vec<u8>> = nonces.iter().filter_map(|nonce| base64::from_url(nonce)).collect();
     let shortest = octets.iter().map(Vec::len).min().unwrap_or_default();
@@ -172,51 +174,60 @@ fn c8555_6_5_1_01(run: &Run) -> Judgement {
 
 fn c8555_6_5_2_01(run: &Run) -> Judgement {
     let account = run.account()?;
-    for wrong in [
-        json!("abc="),
-        json!("a+b/"),
-        json!(""),
-        json!(7),
-        Value::Null,
-        json!("a b c"),
-    ] {
-        let (url, draft) = new_order(run, account)?;
-        let answer = run.post_signed(&url, &draft.with("nonce", wrong.clone()).sign(&account.key))?;
-        refused(&answer, "malformed", &format!("the nonce {wrong}"))?;
-    }
+    run.each(
+        [
+            json!("abc="),
+            json!("a+b/"),
+            json!(""),
+            json!(7),
+            Value::Null,
+            json!("a b c"),
+        ],
+        |wrong| {
+            let (url, draft) = new_order(run, account)?;
+            let answer = run.post_signed(&url, &draft.with("nonce", wrong.clone()).sign(&account.key))?;
+            run.check(refused(&answer, "malformed", &format!("the nonce {wrong}")));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
 fn c8555_7_2_01(run: &Run) -> Judgement {
     let url = run.url("newNonce")?;
     let mut seen = HashSet::new();
-    for (method, status) in [("HEAD", 200), ("HEAD", 200), ("GET", 204), ("GET", 204)] {
-        let answer = run.send(&Request::new(method, &url))?;
-        let Some(nonce) = answer.header("replay-nonce") else {
-            return Err(Finding::Fail(format!("{method} brings no Replay-Nonce")));
-        };
-        ensure!(seen.insert(nonce.to_owned()), "{method} brings a nonce again");
-        if method == "GET" {
-            ensure!(
-                answer.status == status && answer.body.is_empty(),
-                "GET gives {}",
-                answer.summary()
-            );
-        } else {
-            ensure!(answer.is_success(), "HEAD gives {}", answer.status);
-            run.expect(answer.status == status, || {
-                format!("HEAD gives {} where 200 is usual", answer.status)
-            });
-        }
-    }
+    run.each(
+        [("HEAD", 200), ("HEAD", 200), ("GET", 204), ("GET", 204)],
+        |(method, status)| {
+            let answer = run.send(&Request::new(method, &url))?;
+            let Some(nonce) = answer.header("replay-nonce") else {
+                return Err(Finding::Fail(format!("{method} brings no Replay-Nonce")));
+            };
+            ensure!(seen.insert(nonce.to_owned()), "{method} brings a nonce again");
+            if method == "GET" {
+                ensure!(
+                    answer.status == status && answer.body.is_empty(),
+                    "GET gives {}",
+                    answer.summary()
+                );
+            } else {
+                ensure!(answer.is_success(), "HEAD gives {}", answer.status);
+                run.expect(answer.status == status, || {
+                    format!("HEAD gives {} where 200 is usual", answer.status)
+                });
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }
 
 fn c8555_7_2_02(run: &Run) -> Judgement {
-    for method in ["HEAD", "GET"] {
+    run.each(["HEAD", "GET"], |method| {
         let answer = run.send(&Request::new(method, &run.url("newNonce")?))?;
         let cache = answer.header("cache-control").unwrap_or_default().to_ascii_lowercase();
         ensure!(cache.contains("no-store"), "{method}: Cache-Control is {cache:?}");
-    }
+        Ok(())
+    });
     Ok(())
 }

@@ -217,19 +217,20 @@ fn unsound(run: &Run) -> Judgement<Vec<(&'static str, Vec<u8>)>> {
 
 fn c6960_2_3_01(run: &Run) -> Judgement {
     let (.., url) = subject(run)?;
-    for (what, body) in unsound(run)? {
+    run.each(unsound(run)?, |(what, body)| {
         let status = error_status(run, &url, &body, what)?;
         ensure!(status == MALFORMED, "{what} gets status {status}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c6960_2_3_02(run: &Run) -> Judgement {
     let (.., url) = subject(run)?;
-    for (what, body) in unsound(run)? {
+    run.each(unsound(run)?, |(what, body)| {
         let answer = run.ocsp_post(&url, &body)?;
         if answer.is_refusal() {
-            continue;
+            return Ok(());
         }
         let bare = answer.body.len() == 5 && answer.body.starts_with(&[0x30, 3, 0x0a, 1]);
         ensure!(bare, "{what}: the answer is {:02x?}", answer.body);
@@ -238,7 +239,8 @@ fn c6960_2_3_02(run: &Run) -> Judgement {
             "{what} gets status {}",
             answer.body[4]
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -250,7 +252,7 @@ fn c6960_2_4_01(run: &Run) -> Judgement {
         "producedAt {} is in the future",
         basic.produced
     );
-    for single in &basic.singles {
+    run.each(&basic.singles, |single| {
         ensure!(
             single.this_update <= basic.produced,
             "thisUpdate {} after producedAt {}",
@@ -261,7 +263,8 @@ fn c6960_2_4_01(run: &Run) -> Judgement {
             single.next_update.is_none_or(|next| next > single.this_update),
             "nextUpdate is not after thisUpdate"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -282,11 +285,12 @@ fn c6960_2_5_01(run: &Run) -> Judgement {
 
 fn c6960_4_1_1_01(run: &Run) -> Judgement {
     let (issued, _, url) = subject(run)?;
-    for hash in [SHA1, SHA256] {
+    run.each([SHA1, SHA256], |hash| {
         let id = cert_id_of(hash, issued.issuer()?, &issued.leaf().serial);
         let (word, _) = word_for(run, &url, issued, &id)?;
         ensure!(word == "Good", "an identifier by {hash} gets {word:?}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -294,26 +298,30 @@ fn c6960_4_1_1_02(run: &Run) -> Judgement {
     let (issued, _, url) = subject(run)?;
     let issuer = issued.issuer()?;
     let (name, key) = (sha256(&issuer.subject), sha256(issuer.key_bits()));
-    for (what, name, key) in [
-        ("the hash of the whole SPKI", name.clone(), sha256(&issuer.spki)),
-        ("a wrong name hash", random::<32>().to_vec(), key),
-        ("a wrong key hash", name, random::<32>().to_vec()),
-    ] {
-        let (word, _) = word_for(
-            run,
-            &url,
-            issued,
-            &cert_id(SHA256, &name, &key, &issued.leaf().serial, true),
-        )?;
-        ensure!(word != "Good", "{what} gets good");
-    }
+    run.each(
+        [
+            ("the hash of the whole SPKI", name.clone(), sha256(&issuer.spki)),
+            ("a wrong name hash", random::<32>().to_vec(), key),
+            ("a wrong key hash", name, random::<32>().to_vec()),
+        ],
+        |(what, name, key)| {
+            let (word, _) = word_for(
+                run,
+                &url,
+                issued,
+                &cert_id(SHA256, &name, &key, &issued.leaf().serial, true),
+            )?;
+            ensure!(word != "Good", "{what} gets good");
+            Ok(())
+        },
+    );
     Ok(())
 }
 
 fn c6960_4_1_1_03(run: &Run) -> Judgement {
     let (issued, _, url) = subject(run)?;
     let issuer = issued.issuer()?;
-    for null in [true, false] {
+    run.each([true, false], |null| {
         let id = cert_id(
             SHA1,
             &sha1(&issuer.subject),
@@ -336,7 +344,8 @@ fn c6960_4_1_1_03(run: &Run) -> Judgement {
         run.expect(basic.singles.iter().any(|single| single.id == id), || {
             format!("parameters NULL {null} are answered otherwise")
         });
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -367,7 +376,7 @@ fn c6960_4_1_1_04(run: &Run) -> Judgement {
         ..Question::about(id.clone())
     };
     run.ask(issued, &named)?;
-    for count in [2usize, 50] {
+    run.each([2usize, 50], |count| {
         let ids = (0..count).map(|at| {
             let issuer = issued.issuer()?;
             Ok(if at == 0 {
@@ -386,7 +395,8 @@ fn c6960_4_1_1_04(run: &Run) -> Judgement {
             None if count == 2 => return Err(Finding::Fail(format!("two requests get status {}", response.status))),
             None => run.warn(format!("{count} requests get status {}", response.status)),
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -422,7 +432,7 @@ fn c6960_4_1_2_02(run: &Run) -> Judgement {
         ..Question::about(id)
     }
     .tbs();
-    for broken in [false, true] {
+    run.each([false, true], |broken| {
         let mut signature = key.sign_x509(&tbs);
         if broken {
             let last = signature.len() - 1;
@@ -440,7 +450,8 @@ fn c6960_4_1_2_02(run: &Run) -> Judgement {
         } else {
             ensure!(response.status != 2, "a signed request is an internal error");
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -580,13 +591,14 @@ fn c6960_4_4_7_01(run: &Run) -> Judgement {
 
 fn c6960_4_4_8_01(run: &Run) -> Judgement {
     let (_, basic) = plain(run)?;
-    for single in &basic.singles {
+    run.each(&basic.singles, |single| {
         let misplaced = single
             .extensions
             .iter()
             .any(|extension| extension.oid == EXTENDED_REVOKE);
         ensure!(!misplaced, "extended-revoke is among the singleExtensions");
-    }
+        Ok(())
+    });
     match basic.extension(EXTENDED_REVOKE) {
         Some(found) => {
             ensure!(
@@ -601,14 +613,19 @@ fn c6960_4_4_8_01(run: &Run) -> Judgement {
 
 fn c6960_5_01(run: &Run) -> Judgement {
     let (issued, id, url) = subject(run)?;
-    for weak in ["1.2.840.113549.1.1.5", "1.2.840.113549.1.1.4", "1.2.840.10045.4.1"] {
-        let question = Question::about(id.clone()).with(preferring(&[der::sequence(&[der::oid(weak), der::null()])]));
-        let response = run.read_ocsp(&run.ocsp_post(&url, &question.der())?)?;
-        if let Some(basic) = response.basic {
-            // The verifier knows no weak algorithm.
-            basic.check(issued.issuer()?).read_as(&format!("preferring {weak}"))?;
-        }
-    }
+    run.each(
+        ["1.2.840.113549.1.1.5", "1.2.840.113549.1.1.4", "1.2.840.10045.4.1"],
+        |weak| {
+            let question =
+                Question::about(id.clone()).with(preferring(&[der::sequence(&[der::oid(weak), der::null()])]));
+            let response = run.read_ocsp(&run.ocsp_post(&url, &question.der())?)?;
+            if let Some(basic) = response.basic {
+                // The verifier knows no weak algorithm.
+                basic.check(issued.issuer()?).read_as(&format!("preferring {weak}"))?;
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -642,20 +659,21 @@ fn c6960_a_1_02(run: &Run) -> Judgement {
         Ok(())
     })?;
     // Nonces of varying octets give base64 text with every awkward character, a double slash among them.
-    for octets in [[0xff; 18], [0xfb; 18]] {
+    run.each([[0xff; 18], [0xfb; 18]], |octets| {
         let text = base64::standard(Question::about(id.clone()).with(nonce_extension(&octets)).der());
         check(format!("{base}/{text}"))?;
         check(format!(
             "{base}/{}",
             text.replace('+', "%2b").replace('/', "%2f").replace('=', "%3d")
         ))?;
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c6960_a_2_01(run: &Run) -> Judgement {
     let (_, id, url) = subject(run)?;
-    for body in [Question::about(id).der(), b"nonsense".to_vec()] {
+    run.each([Question::about(id).der(), b"nonsense".to_vec()], |body| {
         let answer = run.ocsp_post(&url, &body)?;
         if answer.status == 200 {
             ensure!(
@@ -666,7 +684,8 @@ fn c6960_a_2_01(run: &Run) -> Judgement {
         }
         let length = answer.header("content-length").and_then(|length| length.parse().ok());
         run.expect(length == Some(answer.body.len()), || "Content-Length is missing".into());
-    }
+        Ok(())
+    });
     Ok(())
 }
 

@@ -59,32 +59,34 @@ fn echoes(run: &Run) -> Judgement {
 fn c9654_2_1_01(run: &Run) -> Judgement {
     echoes(run)?;
     let (issued, id, _) = subject(run)?;
-    for length in [16, 24, 32] {
+    run.each([16, 24, 32], |length| {
         let nonce = &random::<32>()[..length];
         let basic = run.ask(issued, &Question::about(id.clone()).with(nonce_extension(nonce)))?;
         ensure!(
             nonce_of(&basic).as_deref() == Some(nonce),
             "a nonce of {length} octets does not come back"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c9654_2_1_02(run: &Run) -> Judgement {
     echoes(run)?;
     let (_, id, url) = subject(run)?;
-    for length in [0, 129, 256] {
+    run.each([0, 129, 256], |length| {
         let question = Question::about(id.clone()).with(nonce_extension(&random::<256>()[..length]));
         let status = error_status(run, &url, &question.der(), &format!("a nonce of {length} octets"))?;
         ensure!(status == MALFORMED, "a nonce of {length} octets gets status {status}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c9654_2_1_03(run: &Run) -> Judgement {
     echoes(run)?;
     let (issued, id, url) = subject(run)?;
-    for length in [1, 15, 33, 128] {
+    run.each([1, 15, 33, 128], |length| {
         let nonce = &random::<128>()[..length];
         let question = Question::about(id.clone()).with(nonce_extension(nonce));
         let response = run.read_ocsp(&run.ocsp_post(&url, &question.der())?)?;
@@ -96,7 +98,8 @@ fn c9654_2_1_03(run: &Run) -> Judgement {
                 "another nonce comes back"
             );
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -151,9 +154,10 @@ fn c9654_3_1_01(run: &Run) -> Judgement {
             .collect();
         askers.into_iter().filter_map(|asker| asker.join().ok()).collect()
     });
-    for own in results {
+    run.each(results, |own| {
         ensure!(own?, "a request got another's nonce, or none");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -306,17 +310,21 @@ fn date(answer: &Answer, name: &str) -> Judgement<Timestamp> {
 
 fn c9919_6_02(run: &Run) -> Judgement {
     let (answer, _) = cached(run)?;
-    for name in [
-        "content-type",
-        "content-length",
-        "last-modified",
-        "etag",
-        "expires",
-        "cache-control",
-        "date",
-    ] {
-        ensure!(answer.header(name).is_some(), "GET brings no {name}");
-    }
+    run.each(
+        [
+            "content-type",
+            "content-length",
+            "last-modified",
+            "etag",
+            "expires",
+            "cache-control",
+            "date",
+        ],
+        |name| {
+            ensure!(answer.header(name).is_some(), "GET brings no {name}");
+            Ok(())
+        },
+    );
     for name in ["last-modified", "expires", "date"] {
         date(&answer, name)?;
     }
@@ -380,19 +388,21 @@ fn max_age(cache: &str) -> Option<i64> {
 fn c9919_7_2_03(run: &Run) -> Judgement {
     let (answer, basic) = cached(run)?;
     let cache = answer.header("cache-control").unwrap_or_default().to_ascii_lowercase();
-    for directive in ["public", "no-transform", "must-revalidate"] {
+    run.each(["public", "no-transform", "must-revalidate"], |directive| {
         ensure!(cache.contains(directive), "Cache-Control is {cache:?}");
-    }
+        Ok(())
+    });
     let Some(age) = max_age(&cache) else {
         return Err(Finding::Fail(format!("Cache-Control is {cache:?}")));
     };
     let until = date(&answer, "date")?.as_second() + age;
-    for next in basic.singles.iter().filter_map(|single| single.next_update) {
+    run.each(basic.singles.iter().filter_map(|single| single.next_update), |next| {
         ensure!(
             until <= next.as_second(),
             "max-age {age} reaches beyond nextUpdate {next}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 

@@ -86,46 +86,54 @@ fn c8555_7_4_02(run: &Run) -> Judgement {
     let now = Timestamp::now();
     let far = (now + Span::new().hours(24 * 365 * 200)).to_string();
     let past = (now - Span::new().hours(24 * 365 * 20)).to_string();
-    for (what, extra) in [
-        ("a notAfter two hundred years away", json!({"notAfter": far})),
-        ("a notAfter in the past", json!({"notAfter": past})),
-        ("a notBefore long past", json!({"notBefore": past})),
-        ("a notBefore that is no time", json!({"notBefore": "soon"})),
-    ] {
-        let mut payload = extra.clone();
-        payload["identifiers"] = identifiers(&[run.name("when")]);
-        let answer = run.try_order(run.account()?, &payload)?;
-        if answer.status == 201 {
-            let (name, value) = extra
-                .as_object()
-                .and_then(|all| all.iter().next())
-                .ok_or_else(|| Finding::Blocked("no field".into()))?;
-            let shown = &answer.json()?[name];
-            ensure!(shown == value, "{what} is accepted and shown as {shown}");
-            run.warn(format!("{what} is accepted"));
-        } else {
-            refused(&answer, "", what)?;
-        }
-    }
+    run.each(
+        [
+            ("a notAfter two hundred years away", json!({"notAfter": far})),
+            ("a notAfter in the past", json!({"notAfter": past})),
+            ("a notBefore long past", json!({"notBefore": past})),
+            ("a notBefore that is no time", json!({"notBefore": "soon"})),
+        ],
+        |(what, extra)| {
+            let mut payload = extra.clone();
+            payload["identifiers"] = identifiers(&[run.name("when")]);
+            let answer = run.try_order(run.account()?, &payload)?;
+            if answer.status == 201 {
+                let (name, value) = extra
+                    .as_object()
+                    .and_then(|all| all.iter().next())
+                    .ok_or_else(|| Finding::Blocked("no field".into()))?;
+                let shown = &answer.json()?[name];
+                ensure!(shown == value, "{what} is accepted and shown as {shown}");
+                run.warn(format!("{what} is accepted"));
+            } else {
+                run.check(refused(&answer, "", what));
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }
 
 fn c8555_7_4_04(run: &Run) -> Judgement {
-    for payload in [
-        json!({}),
-        json!({"identifiers": []}),
-        json!({"identifiers": "x"}),
-        json!({"identifiers": {"type": "dns", "value": "x"}}),
-        json!({"identifiers": ["x"]}),
-        json!({"identifiers": [{"type": "dns"}]}),
-        json!({"identifiers": [{"type": "dns", "value": 7}]}),
-    ] {
-        refused(
-            &run.try_order(run.account()?, &payload)?,
-            "malformed",
-            &payload.to_string(),
-        )?;
-    }
+    run.each(
+        [
+            json!({}),
+            json!({"identifiers": []}),
+            json!({"identifiers": "x"}),
+            json!({"identifiers": {"type": "dns", "value": "x"}}),
+            json!({"identifiers": ["x"]}),
+            json!({"identifiers": [{"type": "dns"}]}),
+            json!({"identifiers": [{"type": "dns", "value": 7}]}),
+        ],
+        |payload| {
+            run.check(refused(
+                &run.try_order(run.account()?, &payload)?,
+                "malformed",
+                &payload.to_string(),
+            ));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -172,7 +180,7 @@ fn c8555_7_1_3_04(run: &Run) -> Judgement {
     }
     let shown = &answer.json()?["identifiers"][0]["value"];
     ensure!(*shown == format!("*.{base}"), "the order is for {shown}");
-    for url in strings(&answer.json()?["authorizations"]) {
+    run.each(strings(&answer.json()?["authorizations"]), |url| {
         let object = run.authorization(account, &url)?;
         ensure!(
             object["identifier"]["value"] == base.as_str(),
@@ -180,26 +188,28 @@ fn c8555_7_1_3_04(run: &Run) -> Judgement {
             object["identifier"]
         );
         ensure!(object["wildcard"] == json!(true), "wildcard is {}", object["wildcard"]);
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn refuse_names(run: &Run, names: &[String]) -> Judgement {
-    for name in names {
+    run.each(names, |name| {
         let payload = json!({"identifiers": identifiers(std::slice::from_ref(name))});
-        refused(
+        run.check(refused(
             &run.try_order(run.account()?, &payload)?,
             "",
             &format!("the name {name:?}"),
-        )?;
-    }
+        ));
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_7_1_3_05(run: &Run) -> Judgement {
     let base = run.name("star");
     let front = ["*.*.", "a*.", "*a.", "a.*.", "**."].map(|front| format!("{front}{base}"));
-    refuse_names(run, &front)?;
+    run.check(refuse_names(run, &front));
     refuse_names(run, &["*".into(), format!("{base}.*"), format!("*{base}")])
 }
 
@@ -211,7 +221,7 @@ fn c8555_7_1_3_07(run: &Run) -> Judgement {
         "the order shows {:?}",
         order.authorizations()
     );
-    for url in order.authorizations() {
+    run.each(order.authorizations(), |url| {
         let object = run.authorization(&issued.account, &url)?;
         ensure!(
             issued
@@ -220,14 +230,15 @@ fn c8555_7_1_3_07(run: &Run) -> Judgement {
                 .any(|name| object["identifier"]["value"] == name.as_str()),
             "{object}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_7_1_4_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let order = run.order(account, &[run.name("shape")])?;
-    for url in order.authorizations() {
+    run.each(order.authorizations(), |url| {
         let object = run.authorization(account, &url)?;
         ensure!(
             object["identifier"]["type"].is_string() && object["identifier"]["value"].is_string(),
@@ -243,7 +254,7 @@ fn c8555_7_1_4_01(run: &Run) -> Judgement {
             challenges.is_some_and(|all| !all.is_empty()),
             "a pending authorization without challenges"
         );
-        for challenge in challenges.into_iter().flatten() {
+        run.each(challenges.into_iter().flatten(), |challenge| {
             ensure!(
                 challenge["type"].is_string() && challenge["status"].is_string(),
                 "{challenge}"
@@ -252,8 +263,10 @@ fn c8555_7_1_4_01(run: &Run) -> Judgement {
                 challenge["url"].as_str().is_some_and(|url| url.starts_with("https://")),
                 "{challenge}"
             );
-        }
-    }
+            Ok(())
+        });
+        Ok(())
+    });
     Ok(())
 }
 
@@ -274,7 +287,7 @@ fn c8555_7_1_4_05(run: &Run) -> Judgement {
     let base = run.name("idn");
     // The last one decodes, but to a plain ASCII label, which does not come back the same.
     let broken = ["xn--", "xn--a", "xn--0", "xn--\u{e9}", "xn--abc-"];
-    refuse_names(run, &broken.map(|label| format!("{label}.{base}")))?;
+    run.check(refuse_names(run, &broken.map(|label| format!("{label}.{base}"))));
     let good = json!({"identifiers": identifiers(&[format!("xn--bcher-kva.{base}")])});
     let answer = run.try_order(run.account()?, &good)?;
     run.expect(answer.status == 201, || {
@@ -321,20 +334,22 @@ fn c8555_8_3_01(run: &Run) -> Judgement {
         for url in run.order(&account, &names)?.authorizations() {
             let object = run.authorization(&account, &url)?;
             let mut own = HashSet::new();
-            for challenge in object["challenges"].as_array().into_iter().flatten() {
+            run.each(object["challenges"].as_array().into_iter().flatten(), |challenge| {
                 let Some(token) = challenge["token"].as_str() else {
-                    continue;
+                    return Ok(());
                 };
                 let sound = token
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
                 ensure!(token.len() >= 22 && sound, "the token {token:?}");
                 own.insert(token.to_owned());
-            }
+                Ok(())
+            });
             count += own.len();
-            for token in own {
+            run.each(own, |token| {
                 ensure!(tokens.insert(token), "a token serves two authorizations");
-            }
+                Ok(())
+            });
         }
     }
     Ok(())

@@ -82,7 +82,6 @@ pub(crate) const NOT_YET: &[(&str, &str)] = &[
 ];
 
 /// Requirements that cannot be seen from outside.
-#[cfg(test)]
 pub(crate) const EXCLUDED: &[(&str, &str)] = &[
     (
         "8555-10.2-01",
@@ -150,36 +149,6 @@ mod tests {
                 "{}",
                 case.id()
             );
-        }
-    }
-
-    /// The table of docs/coverage.md: for each text, how many requirements, cases, waiting and excluded ones.
-    fn coverage() -> String {
-        let text_of = |id: &str| id.split('-').next().unwrap_or_default().to_owned();
-        let mut counts: BTreeMap<String, [usize; 4]> = BTreeMap::new();
-        let mut count = |id: &str, column: usize| counts.entry(text_of(id)).or_default()[column] += 1;
-        requirements().keys().for_each(|id| count(id, 0));
-        crate::cases::all().for_each(|case| count(&case.id(), 1));
-        NOT_YET.iter().for_each(|(id, _)| count(id, 2));
-        EXCLUDED.iter().for_each(|(id, _)| count(id, 3));
-        let mut table =
-            String::from("| text | requirements | cases | waiting | excluded |\n| --- | --- | --- | --- | --- |\n");
-        for (text, [all, cases, waiting, excluded]) in counts {
-            table.push_str(&format!("| {text} | {all} | {cases} | {waiting} | {excluded} |\n"));
-        }
-        table
-    }
-
-    #[test]
-    fn the_coverage_page_has_the_present_counts() {
-        let page = include_str!("../../../docs/coverage.md");
-        let table = coverage();
-        assert!(
-            page.contains(&table),
-            "docs/coverage.md should have this table:\n{table}"
-        );
-        for (id, _) in EXCLUDED {
-            assert!(page.contains(id), "docs/coverage.md should say why {id} is excluded");
         }
     }
 }

@@ -65,7 +65,7 @@ fn c8555_7_4_1_02(run: &Run) -> Judgement {
 
 fn c8555_7_4_1_03(run: &Run) -> Judgement {
     let answer = authorize(run, "example-type", "x")?;
-    refused(&answer, "", "an unknown type")?;
+    run.check(refused(&answer, "", "an unknown type"));
     ensure!(answer.status == 403, "an unknown type: {}", answer.summary());
     Ok(())
 }
@@ -78,14 +78,15 @@ fn c8555_8_2_03(run: &Run) -> Judgement {
     let (_, challenge) = run.challenge_for(account, &run.name("again"), "http-01")?;
     run.http01()?
         .script(&challenge_path(&challenge.token), [Reply::Nothing]);
-    for _ in 0..REPEATS {
+    run.each(0..REPEATS, |_| {
         let answer = run.respond(account, &challenge)?;
         ensure!(
             answer.is_success() || answer.is_refusal(),
             "a repeated response: {}",
             answer.summary()
         );
-    }
+        Ok(())
+    });
     run.decided(account, &challenge.authorization).or_fail()?;
     let queries = run.http01()?.queries(&challenge_path(&challenge.token)).len();
     ensure!(queries < REPEATS / 2, "{REPEATS} responses made {queries} queries");
@@ -121,10 +122,11 @@ fn c8555_10_4_01(run: &Run) -> Judgement {
     for (_, challenge) in &trials {
         run.respond(account, challenge)?;
     }
-    for (what, challenge) in trials {
+    run.each(trials, |(what, challenge)| {
         let object = run.decided(account, &challenge.authorization).or_fail()?;
         ensure!(object["status"] == "invalid", "{what}: {object}");
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -217,7 +219,11 @@ fn refuse_requests(run: &Run, make: impl FnOnce(&str) -> Vec<(&'static str, Vec<
     let name = run.name("weak");
     let order = run.ready_order(account, std::slice::from_ref(&name))?;
     for (what, csr) in make(&name) {
-        refused(&run.finalize(account, &order, &csr)?, "badCSR|badPublicKey", what)?;
+        run.check(refused(
+            &run.finalize(account, &order, &csr)?,
+            "badCSR|badPublicKey",
+            what,
+        ));
     }
     let later = run.look(account, &order)?;
     ensure!(later.status() == "ready", "after that the order is {}", later.status());
@@ -258,7 +264,7 @@ fn c7518_3_5_01(run: &Run) -> Judgement {
     let key = RawRsa::bits_2048();
     let jwk = json!({"kty": "RSA", "n": crate::base64::url(key.modulus()), "e": "AQAB"});
     let url = run.url("newAccount")?;
-    for salt in [0, 20, 64, 32] {
+    run.each([0, 20, 64, 32], |salt| {
         let any = Key::p256();
         let payload = run.account_payload_for(&jwk)?;
         let draft = run
@@ -271,9 +277,10 @@ fn c7518_3_5_01(run: &Run) -> Judgement {
         if salt == 32 {
             ensure!(answer.is_success(), "a salt of 32 octets: {}", answer.summary());
         } else {
-            refused(&answer, "", &format!("a salt of {salt} octets"))?;
+            run.check(refused(&answer, "", &format!("a salt of {salt} octets")));
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -344,9 +351,9 @@ fn c7468_6_01(run: &Run) -> Judgement {
 
 fn cprof_4_02(run: &Run) -> Judgement {
     let mut judged = false;
-    for profile in profiles(run)? {
+    run.each(profiles(run)?, |profile| {
         let far = (jiff::Timestamp::now() + std::time::Duration::from_secs(86_400 * 365 * 50)).to_string();
-        for extra in [json!({"notAfter": far}), json!({})] {
+        run.each([json!({"notAfter": far}), json!({})], |extra| {
             let mut payload: Value = extra.clone();
             payload["profile"] = json!(profile);
             let address = extra.as_object().is_some_and(serde_json::Map::is_empty);
@@ -359,10 +366,12 @@ fn cprof_4_02(run: &Run) -> Judgement {
             if !answer.is_success() {
                 judged = true;
                 // Without the profile the same order must be the point of difference for invalidProfile to be due.
-                refused(&answer, "", &format!("{profile} with {extra}"))?;
+                run.check(refused(&answer, "", &format!("{profile} with {extra}")));
             }
-        }
-    }
+            Ok(())
+        });
+        Ok(())
+    });
     if judged {
         Ok(())
     } else {
@@ -385,9 +394,9 @@ fn cprof_4_06(run: &Run) -> Judgement {
         oids
     };
     for profile in known {
-        for _ in 0..2 {
+        run.each(0..2, |_| {
             let Ok(issued) = run.issue_with(run.account()?, &[run.name("profile")], json!({"profile": profile})) else {
-                continue;
+                return Ok(());
             };
             let found = shape(issued.leaf());
             match shapes.iter().find(|(name, _)| *name == profile) {
@@ -397,7 +406,8 @@ fn cprof_4_06(run: &Run) -> Judgement {
                 ),
                 None => shapes.push((profile.clone(), found)),
             }
-        }
+            Ok(())
+        });
     }
     if shapes.is_empty() {
         Err(Finding::Blocked("no profile led to a certificate".into()))

@@ -123,17 +123,21 @@ fn c9773_4_1_03(run: &Run) -> Judgement {
 fn c9773_4_1_04(run: &Run) -> Judgement {
     let name = name_of(run.certificate()?.leaf())?;
     let (key, serial) = name.split_once('.').unwrap_or_default();
-    for wrong in [
-        format!("{name}="),
-        format!("{key}{serial}"),
-        format!("{name}.AA"),
-        format!("{key}.+{serial}"),
-        format!("{}.{serial}", base64::url(random::<20>())),
-        format!("{key}.{}", base64::url(random::<16>())),
-        "x".to_owned(),
-    ] {
-        refused(&info(run, &wrong)?, "", &wrong)?;
-    }
+    run.each(
+        [
+            format!("{name}="),
+            format!("{key}{serial}"),
+            format!("{name}.AA"),
+            format!("{key}.+{serial}"),
+            format!("{}.{serial}", base64::url(random::<20>())),
+            format!("{key}.{}", base64::url(random::<16>())),
+            "x".to_owned(),
+        ],
+        |wrong| {
+            run.check(refused(&info(run, &wrong)?, "", &wrong));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -144,10 +148,11 @@ fn c9773_4_2_01(run: &Run) -> Judgement {
 fn c9773_4_2_02(run: &Run) -> Judgement {
     run.optional_url("renewalInfo")?;
     run.certificate()?;
-    for issued in run.evidence.certificates() {
+    run.each(run.evidence.certificates(), |issued| {
         let (start, end) = window(run, &issued)?;
         ensure!(end > start, "{}: the window is {start} to {end}", issued.leaf().label());
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -205,11 +210,11 @@ fn c9773_5_02(run: &Run) -> Judgement {
     let issued = fresh(run)?;
     let name = name_of(issued.leaf())?;
     let payload = json!({"identifiers": identifiers(&issued.names), "replaces": name});
-    refused(
+    run.check(refused(
         &run.try_order(run.other_account()?, &payload)?,
         "",
         "another account's certificate",
-    )?;
+    ));
     let payload = json!({"identifiers": identifiers(&[run.name("unrelated")]), "replaces": name});
     refused(
         &run.try_order(&issued.account, &payload)?,
@@ -227,7 +232,7 @@ fn c9773_5_03(run: &Run) -> Judgement {
         run.warn("a second order may replace the same certificate");
         return Ok(());
     }
-    refused(&second, "alreadyReplaced", "a second order")?;
+    run.check(refused(&second, "alreadyReplaced", "a second order"));
     ensure!(second.status == 409, "a second order: {}", second.summary());
     let order = crate::issue::Order {
         url: String::new(),
@@ -251,15 +256,23 @@ fn c9773_5_04(run: &Run) -> Judgement {
         .split_once('.')
         .map(|(key, serial)| (key.to_owned(), serial.to_owned()))
         .unwrap_or_default();
-    for wrong in [
-        json!("x"),
-        json!(7),
-        json!(format!("{key}.{}", base64::url(random::<16>()))),
-        json!(""),
-    ] {
-        let payload = json!({"identifiers": identifiers(&[run.name("ari")]), "replaces": wrong});
-        refused(&run.try_order(account, &payload)?, "", &format!("replaces {wrong}"))?;
-    }
+    run.each(
+        [
+            json!("x"),
+            json!(7),
+            json!(format!("{key}.{}", base64::url(random::<16>()))),
+            json!(""),
+        ],
+        |wrong| {
+            let payload = json!({"identifiers": identifiers(&[run.name("ari")]), "replaces": wrong});
+            run.check(refused(
+                &run.try_order(account, &payload)?,
+                "",
+                &format!("replaces {wrong}"),
+            ));
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -299,29 +312,32 @@ fn cprof_3_01(run: &Run) -> Judgement {
 
 fn cprof_4_01(run: &Run) -> Judgement {
     let known = profiles(run)?;
-    for wrong in known
-        .iter()
-        .map(|name| name.to_uppercase())
-        .chain(["no-such-profile".into(), String::new()])
-    {
-        if !known.contains(&wrong) {
-            refused(
-                &with_profile(run, json!(wrong))?,
-                "invalidProfile",
-                &format!("the profile {wrong:?}"),
-            )?;
-        }
-    }
+    run.each(
+        known
+            .iter()
+            .map(|name| name.to_uppercase())
+            .chain(["no-such-profile".into(), String::new()]),
+        |wrong| {
+            if !known.contains(&wrong) {
+                run.check(refused(
+                    &with_profile(run, json!(wrong))?,
+                    "invalidProfile",
+                    &format!("the profile {wrong:?}"),
+                ));
+            }
+            Ok(())
+        },
+    );
     Ok(())
 }
 
 fn cprof_4_03(run: &Run) -> Judgement {
-    for profile in profiles(run)? {
+    run.each(profiles(run)?, |profile| {
         let answer = with_profile(run, json!(profile))?;
         if answer.status != 201 {
-            refused(&answer, "invalidProfile", &profile)?;
+            run.check(refused(&answer, "invalidProfile", &profile));
             run.warn(format!("the profile {profile} is not for this account or name"));
-            continue;
+            return Ok(());
         }
         ensure!(
             answer.json()?["profile"] == profile.as_str(),
@@ -342,7 +358,8 @@ fn cprof_4_03(run: &Run) -> Judgement {
             "at the end the order shows {}",
             issued.order.object
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 

@@ -70,9 +70,14 @@ fn c8555_7_6_01(run: &Run) -> Judgement {
         ("a number", json!({"certificate": 7})),
         ("nothing", json!({})),
     ];
-    for (what, payload) in forms {
-        refused(&run.post(&issued.account, &run.url("revokeCert")?, &payload)?, "", what)?;
-    }
+    run.each(forms, |(what, payload)| {
+        run.check(refused(
+            &run.post(&issued.account, &run.url("revokeCert")?, &payload)?,
+            "",
+            what,
+        ));
+        Ok(())
+    });
     run.still_good(issued, "refused revocations")
 }
 
@@ -133,7 +138,7 @@ fn c8555_7_6_05(run: &Run) -> Judgement {
     let names = [run.name("guarded"), run.name("guarded")];
     let issued = run.issue(run.account()?, &names)?;
     let refuse = |answer: Answer, what: &str| {
-        refused(&answer, "unauthorized", what)?;
+        run.check(refused(&answer, "unauthorized", what));
         run.still_good(&issued, what)
     };
     refuse(
@@ -163,29 +168,35 @@ fn c8555_7_6_05(run: &Run) -> Judgement {
 fn c8555_7_6_06(run: &Run) -> Judgement {
     let issued = run.revoked("twice", None)?;
     let answer = run.revoke(&issued.account, &issued, None)?;
-    refused(&answer, "alreadyRevoked", "revoking again")?;
+    run.check(refused(&answer, "alreadyRevoked", "revoking again"));
     ensure!(answer.status == 400, "revoking again: {}", answer.summary());
     Ok(())
 }
 
 fn c8555_7_6_07(run: &Run) -> Judgement {
     let issued = run.certificate()?;
-    for reason in [json!(7), json!(8), json!(11), json!(-1), json!(1000)] {
+    run.each([json!(7), json!(8), json!(11), json!(-1), json!(1000)], |reason| {
         let payload = json!({"certificate": base64::url(&issued.leaf().der), "reason": reason});
         let answer = run.post(&issued.account, &run.url("revokeCert")?, &payload)?;
-        refused(&answer, "badRevocationReason|malformed", &format!("reason {reason}"))?;
+        run.check(refused(
+            &answer,
+            "badRevocationReason|malformed",
+            &format!("reason {reason}"),
+        ));
         run.expect(answer.problem() == "badRevocationReason", || {
             format!("reason {reason} is {}", answer.problem())
         });
-    }
+        Ok(())
+    });
     run.still_good(issued, "refused reasons")?;
-    for reason in [2, 6, 10] {
+    run.each([2, 6, 10], |reason| {
         let one = run.issue(run.account()?, &[run.name("reason")])?;
         let answer = run.revoke(&one.account, &one, Some(reason))?;
         if !answer.is_success() {
-            refused(&answer, "badRevocationReason", &format!("reason {reason}"))?;
+            run.check(refused(&answer, "badRevocationReason", &format!("reason {reason}")));
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -198,7 +209,7 @@ fn c8555_7_6_08(run: &Run) -> Judgement {
 
 fn c8555_7_6_09(run: &Run) -> Judgement {
     let mut published = Vec::new();
-    for reason in [1u8, 3, 4, 5] {
+    run.each([1u8, 3, 4, 5], |reason| {
         let issued = run.issue(run.account()?, &[run.name("reason")])?;
         // Some servers take keyCompromise only from the key itself.
         let payload = json!({"certificate": base64::url(&issued.leaf().der), "reason": reason}).to_string();
@@ -209,8 +220,12 @@ fn c8555_7_6_09(run: &Run) -> Judgement {
         };
         let answer = run.post_as(signer, &run.url("revokeCert")?, payload.as_bytes())?;
         if !answer.is_success() {
-            refused(&answer, "badRevocationReason|unauthorized", &format!("reason {reason}"))?;
-            continue;
+            run.check(refused(
+                &answer,
+                "badRevocationReason|unauthorized",
+                &format!("reason {reason}"),
+            ));
+            return Ok(());
         }
         let shown = is_revoked(run, &issued)?;
         ensure!(
@@ -218,7 +233,8 @@ fn c8555_7_6_09(run: &Run) -> Judgement {
             "reason {reason} was given, {shown:?} is published"
         );
         published.push(reason);
-    }
+        Ok(())
+    });
     run.expect(published.len() == 4, || {
         format!("only the reasons {published:?} are accepted")
     });
@@ -235,23 +251,27 @@ fn c8555_7_6_10(run: &Run) -> Judgement {
     if let Some(last) = changed.last_mut() {
         *last ^= 1;
     }
-    for (what, der, signer) in [
-        (
-            "a made-up certificate with a known serial",
-            &made,
-            issued.account.signer(),
-        ),
-        ("the same by its own key", &made, Signer::Key(&key)),
-        (
-            "a certificate with a changed signature",
-            &changed,
-            issued.account.signer(),
-        ),
-    ] {
-        let payload: Value = json!({"certificate": base64::url(der)});
-        let answer = run.post_as(signer, &run.url("revokeCert")?, payload.to_string().as_bytes())?;
-        refused(&answer, "", what)?;
-        run.still_good(issued, what)?;
-    }
+    run.each(
+        [
+            (
+                "a made-up certificate with a known serial",
+                &made,
+                issued.account.signer(),
+            ),
+            ("the same by its own key", &made, Signer::Key(&key)),
+            (
+                "a certificate with a changed signature",
+                &changed,
+                issued.account.signer(),
+            ),
+        ],
+        |(what, der, signer)| {
+            let payload: Value = json!({"certificate": base64::url(der)});
+            let answer = run.post_as(signer, &run.url("revokeCert")?, payload.to_string().as_bytes())?;
+            run.check(refused(&answer, "", what));
+            run.still_good(issued, what)?;
+            Ok(())
+        },
+    );
     Ok(())
 }

@@ -119,172 +119,159 @@ fn posts(run: &Run) -> Vec<Arc<Exchange>> {
     exchanges
 }
 
-/// Every problem document of the run, subproblems and errors of objects too.
-fn problems(run: &Run) -> Vec<(String, Value)> {
-    fn collect(value: &Value, label: &str, found: &mut Vec<(String, Value)>) {
-        match value {
-            Value::Object(members) => {
-                if members
-                    .get("type")
-                    .is_some_and(|kind| kind.as_str().is_some_and(|kind| kind.starts_with("urn:")))
-                {
-                    found.push((label.to_owned(), value.clone()));
-                }
-                members.values().for_each(|member| collect(member, label, found));
-            }
-            Value::Array(items) => items.iter().for_each(|item| collect(item, label, found)),
-            _ => {}
+/// Every problem document in a value: the value itself, subproblems, and errors of objects.
+fn problems(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Object(members) => {
+            let kind = members.get("type").and_then(Value::as_str).unwrap_or_default();
+            let own = kind.starts_with("urn:").then_some(value);
+            own.into_iter().chain(members.values().flat_map(problems)).collect()
         }
+        Value::Array(items) => items.iter().flat_map(problems).collect(),
+        _ => Vec::new(),
     }
-    let mut found = Vec::new();
-    for exchange in acme(run) {
-        if let Ok(body) = serde_json::from_slice::<Value>(&exchange.answer.body) {
-            collect(&body, &exchange.label(), &mut found);
-        }
-    }
-    found
 }
 
 fn c8555_6_1_07(run: &Run) -> Judgement {
-    for sighting in run.evidence.authorizations() {
-        for challenge in sighting.object["challenges"].as_array().into_iter().flatten() {
-            if let Some(token) = challenge["token"].as_str() {
-                ensure!(!token.contains('='), "{}: the token {token}", sighting.url);
-            }
+    run.sweep_seen(run.evidence.authorizations(), |authorization| {
+        for token in challenges(authorization)
+            .iter()
+            .filter_map(|challenge| challenge["token"].as_str())
+        {
+            ensure!(!token.contains('='), "a token is padded");
         }
-    }
-    for exchange in acme(run) {
+        Ok(())
+    });
+    run.sweep(acme(run), |exchange| {
         let nonce = exchange.answer.header("replay-nonce").unwrap_or_default();
-        ensure!(!nonce.contains('='), "{}: the nonce {nonce}", exchange.label());
-    }
+        ensure!(!nonce.contains('='), "the nonce is padded");
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_6_5_01(run: &Run) -> Judgement {
-    for exchange in posts(run) {
+    run.sweep(posts(run), |exchange| {
         let nonce = exchange.answer.header("replay-nonce");
-        ensure!(
-            !exchange.answer.is_success() || nonce.is_some(),
-            "{}: no Replay-Nonce",
-            exchange.label()
-        );
-    }
+        ensure!(!exchange.answer.is_success() || nonce.is_some(), "no Replay-Nonce");
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_6_5_02(run: &Run) -> Judgement {
-    for exchange in posts(run) {
-        ensure!(
-            exchange.answer.header("replay-nonce").is_some(),
-            "{}: no Replay-Nonce",
-            exchange.label()
-        );
-    }
+    run.sweep(posts(run), |exchange| {
+        ensure!(exchange.answer.header("replay-nonce").is_some(), "no Replay-Nonce");
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_6_5_1_02(run: &Run) -> Judgement {
-    for exchange in acme(run) {
+    let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    run.sweep(acme(run), |exchange| {
         for nonce in exchange.answer.headers_named("replay-nonce") {
-            let sound = !nonce.is_empty()
-                && nonce
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            ensure!(sound, "{}: the nonce {nonce:?}", exchange.label());
-            run.expect(is_base64url(nonce), || format!("the nonce {nonce:?} has spare bits"));
+            ensure!(
+                !nonce.is_empty() && nonce.bytes().all(in_alphabet),
+                "the nonce has other characters"
+            );
+            run.expect(is_base64url(nonce), || "a nonce has spare bits".into());
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_6_7_01(run: &Run) -> Judgement {
-    for exchange in acme(run) {
+    run.sweep(acme(run), |exchange| {
         if exchange.answer.status >= 400 && exchange.request.method != "HEAD" && exchange.request.method != "OPTIONS" {
             let kind = exchange.answer.media_type();
-            ensure!(
-                kind == "application/problem+json",
-                "{}: Content-Type is {kind:?}",
-                exchange.label()
-            );
-            ensure!(
-                exchange.answer.json()?.is_object(),
-                "{}: no problem document",
-                exchange.label()
-            );
+            ensure!(kind == "application/problem+json", "Content-Type is {kind:?}");
+            let is_object = serde_json::from_slice::<Value>(&exchange.answer.body).is_ok_and(|body| body.is_object());
+            ensure!(is_object, "no problem document");
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_6_7_02(run: &Run) -> Judgement {
-    for (label, problem) in problems(run) {
-        let kind = problem["type"].as_str().unwrap_or_default();
-        if let Some(name) = kind.strip_prefix("urn:ietf:params:acme:error:") {
-            ensure!(REGISTERED_ERRORS.contains(&name), "{label}: the type {kind}");
+    run.sweep(acme(run), |exchange| {
+        let body: Value = serde_json::from_slice(&exchange.answer.body).unwrap_or_default();
+        for problem in problems(&body) {
+            let kind = problem["type"].as_str().unwrap_or_default();
+            if let Some(name) = kind.strip_prefix("urn:ietf:params:acme:error:") {
+                ensure!(REGISTERED_ERRORS.contains(&name), "the type {kind}");
+            }
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
-fn c8555_6_7_03(run: &Run) -> Judgement {
-    for exchange in acme(run) {
-        if exchange.answer.media_type() == "application/problem+json" {
-            let status = &exchange.answer.json()?["status"];
-            let same = status.is_null() || *status == exchange.answer.status;
-            ensure!(same, "{}: the problem says {status}", exchange.label());
+/// Judges each answer that is a problem document.
+fn each_problem(run: &Run, judge: impl Fn(u16, &Value) -> Judgement) {
+    run.sweep(acme(run), |exchange| {
+        if exchange.answer.media_type() == "application/problem+json" && !exchange.answer.body.is_empty() {
+            let problem: Value = serde_json::from_slice(&exchange.answer.body).unwrap_or_default();
+            ensure!(problem.is_object(), "the problem is not a JSON object");
+            judge(exchange.answer.status, &problem)?;
         }
-    }
+        Ok(())
+    });
+}
+
+fn c8555_6_7_03(run: &Run) -> Judgement {
+    each_problem(run, |status, problem| {
+        let shown = &problem["status"];
+        ensure!(shown.is_null() || *shown == status, "the problem says {shown}");
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_6_7_1_01(run: &Run) -> Judgement {
-    for exchange in acme(run) {
-        if exchange.answer.media_type() == "application/problem+json" {
-            let problem = exchange.answer.json()?;
-            ensure!(
-                problem["identifier"].is_null(),
-                "{}: identifier at the top level",
-                exchange.label()
-            );
-            let compound = problem["type"].as_str().is_some_and(|kind| kind.ends_with(":compound"));
-            let subproblems = problem["subproblems"].as_array().map_or(0, Vec::len);
-            ensure!(
-                !compound || subproblems > 0,
-                "{}: compound without subproblems",
-                exchange.label()
-            );
-        }
-    }
+    each_problem(run, |_, problem| {
+        ensure!(problem["identifier"].is_null(), "identifier at the top level");
+        let compound = problem["type"].as_str().is_some_and(|kind| kind.ends_with(":compound"));
+        let subproblems = problem["subproblems"].as_array().map_or(0, Vec::len);
+        ensure!(!compound || subproblems > 0, "compound without subproblems");
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_7_1_02(run: &Run) -> Judgement {
     let renewal = run.directory["renewalInfo"].as_str().unwrap_or("none").to_owned();
-    for exchange in acme(run) {
+    run.sweep(acme(run), |exchange| {
         let url = &exchange.request.url;
         let exempt = *url == run.options.directory || url.starts_with(&renewal) || exchange.request.method == "OPTIONS";
         if exempt || exchange.answer.status >= 500 {
-            continue;
+            return Ok(());
         }
         let index = exchange.answer.links("index");
-        ensure!(
-            index.contains(&run.options.directory),
-            "{}: Link rel=index is {index:?}",
-            exchange.label()
-        );
-    }
+        ensure!(index.contains(&run.options.directory), "Link rel=index is {index:?}");
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_7_1_3_03(run: &Run) -> Judgement {
-    for sighting in run.evidence.orders() {
-        let order = &sighting.object;
-        let valid = order["status"] == "valid";
-        ensure!(valid == order["certificate"].is_string(), "{}: {order}", sighting.url);
+    run.sweep_seen(run.evidence.orders(), |order| {
+        let status = order["status"].as_str().unwrap_or_default();
+        let certificate = order["certificate"].is_string();
+        ensure!(
+            (status == "valid") == certificate,
+            "{status}, with a certificate URL: {certificate}"
+        );
         let error = &order["error"];
         let sound = error.is_null() || error["type"].is_string() || error["detail"].is_string();
-        ensure!(sound, "{}: the error is {error}", sighting.url);
-    }
+        ensure!(sound, "the error is no problem document: {error}");
+        run.expect(status != "invalid" || error.is_object(), || {
+            "an order is invalid and does not say why".into()
+        });
+        Ok(())
+    });
     Ok(())
 }
 
@@ -298,13 +285,10 @@ fn c8555_7_1_3_06(run: &Run) -> Judgement {
         let before = first.entry(sighting.url.clone()).or_insert_with(|| sighting.clone());
         for name in ["identifiers", "authorizations"] {
             let same = as_set(&before.object[name]) == as_set(&sighting.object[name]);
-            ensure!(
-                same,
-                "{}: {name} went from {} to {}",
-                sighting.url,
-                before.object[name],
-                sighting.object[name]
-            );
+            run.demand(same, || {
+                let (before, after) = (&before.object[name], &sighting.object[name]);
+                format!("{}: {name} went from {before} to {after}", sighting.url)
+            });
         }
     }
     Ok(())
@@ -318,19 +302,14 @@ fn c8555_7_1_4_03(run: &Run) -> Judgement {
         .filter(|order| order.object["identifiers"].to_string().contains("*."))
         .flat_map(|order| crate::issue::strings(&order.object["authorizations"]))
         .collect();
-    for sighting in run.evidence.authorizations() {
-        let shown = &sighting.object["wildcard"];
-        if !wildcards.contains(&sighting.url) {
-            ensure!(
-                *shown != Value::Bool(true),
-                "{}: wildcard for an ordinary name",
-                sighting.url
-            );
-            run.expect(shown.is_null(), || {
-                format!("{}: wildcard is written out as {shown}", sighting.url)
-            });
-        }
-    }
+    let mut ordinary = run.evidence.authorizations();
+    ordinary.retain(|authorization| !wildcards.contains(&authorization.url));
+    run.sweep_seen(ordinary, |authorization| {
+        let shown = &authorization["wildcard"];
+        ensure!(*shown != Value::Bool(true), "wildcard for an ordinary name");
+        run.expect(shown.is_null(), || format!("wildcard is written out as {shown}"));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -354,118 +333,105 @@ fn may_become(kind: &str, from: &str, to: &str) -> bool {
 
 fn c8555_7_1_6_01(run: &Run) -> Judgement {
     let mut last: HashMap<String, String> = HashMap::new();
-    let mut step = |kind: &str, url: &str, status: &Value| -> Judgement {
+    let mut step = |kind: &str, url: &str, status: &Value| {
         let status = status.as_str().unwrap_or_default().to_owned();
         if let Some(before) = last.insert(url.to_owned(), status.clone()) {
-            ensure!(
-                before == status || may_become(kind, &before, &status),
-                "{url}: {kind} went from {before} to {status}"
-            );
+            let sound = before == status || may_become(kind, &before, &status);
+            run.demand(sound, || format!("{url}: {kind} went from {before} to {status}"));
         }
-        Ok(())
     };
     for sighting in run.evidence.orders() {
-        step("order", &sighting.url, &sighting.object["status"])?;
+        step("order", &sighting.url, &sighting.object["status"]);
     }
     for sighting in run.evidence.authorizations() {
-        step("authorization", &sighting.url, &sighting.object["status"])?;
-        for challenge in sighting.object["challenges"].as_array().into_iter().flatten() {
-            step(
-                "challenge",
-                challenge["url"].as_str().unwrap_or_default(),
-                &challenge["status"],
-            )?;
+        step("authorization", &sighting.url, &sighting.object["status"]);
+        for challenge in challenges(&sighting.object) {
+            let url = challenge["url"].as_str().unwrap_or_default();
+            step("challenge", url, &challenge["status"]);
         }
     }
     Ok(())
 }
 
-fn challenges(run: &Run) -> Vec<(String, Value)> {
-    let sightings = run.evidence.authorizations();
-    let each = sightings.iter().flat_map(|sighting| {
-        let all = sighting.object["challenges"].as_array().cloned().unwrap_or_default();
-        all.into_iter().map(|challenge| (sighting.url.clone(), challenge))
-    });
-    each.collect()
+fn challenges(authorization: &Value) -> &[Value] {
+    authorization["challenges"].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn c8555_8_01(run: &Run) -> Judgement {
-    for (url, challenge) in challenges(run) {
-        for name in ["type", "url", "status"] {
-            ensure!(challenge[name].is_string(), "{url}: {challenge}");
+    run.sweep_seen(run.evidence.authorizations(), |authorization| {
+        for challenge in challenges(authorization) {
+            for name in ["type", "url", "status"] {
+                ensure!(challenge[name].is_string(), "a challenge without {name}");
+            }
+            if challenge["status"] == "valid" {
+                time::rfc3339(challenge["validated"].as_str().unwrap_or_default()).read_as("validated")?;
+            }
         }
-        if challenge["status"] == "valid" {
-            time::rfc3339(challenge["validated"].as_str().unwrap_or_default()).read_as(&format!("{url}: validated"))?;
-        }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_8_02(run: &Run) -> Judgement {
-    for (url, challenge) in challenges(run) {
-        let status = challenge["status"].as_str().unwrap_or_default();
-        let tried = ["processing", "invalid"].contains(&status);
-        ensure!(
-            challenge["error"].is_null() || tried,
-            "{url}: a {status} challenge with an error"
-        );
-        run.expect(status != "invalid" || challenge["error"].is_object(), || {
-            format!("{url}: invalid without error")
-        });
-    }
+    run.sweep_seen(run.evidence.authorizations(), |authorization| {
+        for challenge in challenges(authorization) {
+            let status = challenge["status"].as_str().unwrap_or_default();
+            let tried = ["processing", "invalid"].contains(&status);
+            ensure!(
+                challenge["error"].is_null() || tried,
+                "a {status} challenge with an error"
+            );
+            let told = status != "invalid" || challenge["error"].is_object();
+            run.expect(told, || "a challenge is invalid and does not say why".into());
+        }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c8555_9_7_01(run: &Run) -> Judgement {
-    for sighting in run.evidence.authorizations() {
-        let kind = sighting.object["identifier"]["type"].as_str().unwrap_or_default();
-        ensure!(
-            REGISTERED_IDENTIFIERS.contains(&kind),
-            "{}: identifier type {kind}",
-            sighting.url
-        );
-    }
-    for (url, challenge) in challenges(run) {
-        let kind = challenge["type"].as_str().unwrap_or_default();
-        ensure!(!kind.starts_with("tls-sni-"), "{url}: {kind}");
-        ensure!(REGISTERED_CHALLENGES.contains(&kind), "{url}: challenge type {kind}");
-    }
+    run.sweep_seen(run.evidence.authorizations(), |authorization| {
+        let kind = authorization["identifier"]["type"].as_str().unwrap_or_default();
+        ensure!(REGISTERED_IDENTIFIERS.contains(&kind), "identifier type {kind}");
+        for challenge in challenges(authorization) {
+            let kind = challenge["type"].as_str().unwrap_or_default();
+            ensure!(!kind.starts_with("tls-sni-"), "challenge type {kind}");
+            ensure!(REGISTERED_CHALLENGES.contains(&kind), "challenge type {kind}");
+        }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c9110_10_2_3_01(run: &Run) -> Judgement {
-    for exchange in run.evidence.exchanges() {
+    run.sweep(run.evidence.exchanges(), |exchange| {
         if let Some(value) = exchange.answer.header("retry-after") {
-            time::retry_after(value, exchange.at).read_as(&exchange.label())?;
+            time::retry_after(value, exchange.at).read_as("Retry-After")?;
         }
-    }
+        Ok(())
+    });
     Ok(())
 }
 
 fn c9110_15_5_6_01(run: &Run) -> Judgement {
-    let mut seen = false;
-    for exchange in run.evidence.exchanges() {
-        if exchange.answer.status == 405 {
-            seen = true;
-            ensure!(
-                exchange.answer.header("allow").is_some(),
-                "{}: no Allow",
-                exchange.label()
-            );
-        }
+    let mut refusals = run.evidence.exchanges();
+    refusals.retain(|exchange| exchange.answer.status == 405);
+    if refusals.is_empty() {
+        return Err(Finding::Blocked("no 405 in the run".into()));
     }
-    if seen {
+    run.sweep(refusals, |exchange| {
+        ensure!(exchange.answer.header("allow").is_some(), "no Allow");
         Ok(())
-    } else {
-        Err(Finding::Blocked("no 405 in the run".into()))
-    }
+    });
+    Ok(())
 }
 
 fn c8288_3_01(run: &Run) -> Judgement {
-    for exchange in run.evidence.exchanges() {
+    run.sweep(run.evidence.exchanges(), |exchange| {
         for field in exchange.answer.headers_named("link") {
-            link::parse(field).read_as(&exchange.label())?;
+            link::parse(field).read_as("Link")?;
         }
-    }
+        Ok(())
+    });
     Ok(())
 }

@@ -49,12 +49,13 @@ fn decide(run: &Run, shows: Vec<(&'static str, Show)>) -> Judgement<Vec<(&'stati
 }
 
 fn all_become(run: &Run, shows: Vec<(&'static str, Show)>, status: &str) -> Judgement {
-    for (what, authorization) in decide(run, shows)? {
+    run.each(decide(run, shows)?, |(what, authorization)| {
         ensure!(
             authorization["status"] == status,
             "{what}: the authorization is {authorization}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -95,7 +96,7 @@ fn c8737_3_02(run: &Run) -> Judgement {
 
 fn c8737_3_03(run: &Run) -> Judgement {
     let (challenge, handshakes) = sound_attempt(run)?;
-    for handshake in handshakes {
+    run.each(handshakes, |handshake| {
         ensure!(
             handshake.protocols == [PROTOCOL.to_vec()],
             "{:?} is offered",
@@ -106,7 +107,8 @@ fn c8737_3_03(run: &Run) -> Judgement {
             "SNI is {:?}",
             handshake.server_name
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -197,13 +199,14 @@ fn c8737_3_07(run: &Run) -> Judgement {
 }
 
 fn c8737_4_02(run: &Run) -> Judgement {
-    for handshake in sound_attempt(run)?.1 {
+    run.each(sound_attempt(run)?.1, |handshake| {
         ensure!(
             handshake.data.is_empty(),
             "{} octets follow the handshake",
             handshake.data.len()
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -215,9 +218,13 @@ fn c8737_4_03(run: &Run) -> Judgement {
         }
         script
     });
-    for (_, authorization) in decide(run, vec![("a broken signature", show)])? {
-        let decided = authorization["status"] == "valid" || authorization["status"] == "invalid";
-        ensure!(decided, "a certificate with a broken signature made {authorization}");
-    }
+    run.each(
+        decide(run, vec![("a broken signature", show)])?,
+        |(_, authorization)| {
+            let decided = authorization["status"] == "valid" || authorization["status"] == "invalid";
+            ensure!(decided, "a certificate with a broken signature made {authorization}");
+            Ok(())
+        },
+    );
     Ok(())
 }

@@ -55,9 +55,10 @@ fn c8555_6_1_01(run: &Run) -> Judgement {
     }
     urls.push(issued.order.finalize().to_owned());
     urls.extend(issued.order.authorizations());
-    for url in &urls {
+    run.each(&urls, |url| {
         ensure!(url.starts_with("https://"), "{url} is not an https URL");
-    }
+        Ok(())
+    });
     // Plain HTTP at the same port must do nothing.
     let plain = run.url("newOrder")?.replacen("https://", "http://", 1);
     if let Ok(answer) = run.client.send(&Request::new("POST", &plain).body("{}")) {
@@ -78,20 +79,24 @@ fn c8555_6_1_04(run: &Run) -> Judgement {
     let post = Request::new("POST", &url)
         .header("Content-Type", "application/jose+json")
         .body(signed.body());
-    for request in [
-        Request::get(&run.options.directory),
-        Request::new("HEAD", &run.url("newNonce")?),
-        post,
-    ] {
-        let answer = run.send(&origin(request.clone()))?;
-        let allowed = answer.header("access-control-allow-origin");
-        ensure!(
-            allowed == Some("*"),
-            "{} {}: Access-Control-Allow-Origin is {allowed:?}",
-            request.method,
-            request.url
-        );
-    }
+    run.each(
+        [
+            Request::get(&run.options.directory),
+            Request::new("HEAD", &run.url("newNonce")?),
+            post,
+        ],
+        |request| {
+            let answer = run.send(&origin(request.clone()))?;
+            let allowed = answer.header("access-control-allow-origin");
+            ensure!(
+                allowed == Some("*"),
+                "{} {}: Access-Control-Allow-Origin is {allowed:?}",
+                request.method,
+                request.url
+            );
+            Ok(())
+        },
+    );
     Ok(())
 }
 
@@ -114,12 +119,13 @@ fn c8555_6_1_05(run: &Run) -> Judgement {
         .header("access-control-expose-headers")
         .unwrap_or_default()
         .to_ascii_lowercase();
-    for name in ["replay-nonce", "location", "link"] {
+    run.each(["replay-nonce", "location", "link"], |name| {
         ensure!(
             exposed == "*" || exposed.contains(name),
             "{name} is not exposed: {exposed:?}"
         );
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -129,7 +135,7 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
     // Lengths are chosen so that one padding character completes a group of four.
     let pad = |text: &str| format!("{text}{}", "=".repeat(if text.len() % 4 == 3 { 1 } else { 2 }));
     let payload = json!({"identifiers": identifiers(&[run.name("pad")])}).to_string();
-    for part in ["protected", "payload", "signature"] {
+    run.each(["protected", "payload", "signature"], |part| {
         let draft = run.draft(account.signer(), &url, payload.clone())?;
         let sound = draft.sign(&account.key);
         let signed = match part {
@@ -140,8 +146,13 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
                 ..sound
             },
         };
-        refused(&run.post_signed(&url, &signed)?, "", &format!("a padded {part}"))?;
-    }
+        run.check(refused(
+            &run.post_signed(&url, &signed)?,
+            "",
+            &format!("a padded {part}"),
+        ));
+        Ok(())
+    });
     let key = Key::p256();
     let mut jwk = key.jwk();
     jwk["x"] = pad(jwk["x"].as_str().unwrap_or_default()).into();
@@ -149,15 +160,19 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
     let draft = run
         .draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?
         .with("jwk", jwk);
-    refused(&run.post_signed(&url, &draft.sign(&key))?, "", "a padded jwk member")?;
+    run.check(refused(
+        &run.post_signed(&url, &draft.sign(&key))?,
+        "",
+        "a padded jwk member",
+    ));
     let issued = run.certificate()?;
     let payload = json!({"certificate": pad(&crate::base64::url(&issued.leaf().der))});
     if issued.leaf().der.len() % 3 != 0 {
-        refused(
+        run.check(refused(
             &run.post(&issued.account, &run.url("revokeCert")?, &payload)?,
             "",
             "a padded certificate",
-        )?;
+        ));
         run.still_good(issued, "a padded revocation")?;
     }
     no_orders(run, &account)
@@ -165,6 +180,10 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
 
 /// Nothing was created for an account whose requests were all refused.
 pub(super) fn no_orders(run: &Run, account: &crate::suite::Account) -> Judgement {
+    // A request that was not refused has left its order, and was told of already.
+    if run.has_deviations() {
+        return Ok(());
+    }
     let Some(url) = account.object["orders"].as_str() else {
         return Ok(());
     };
@@ -189,11 +208,12 @@ fn c8555_6_3_01(run: &Run) -> Judgement {
         urls.extend(object["challenges"][0]["url"].as_str().map(str::to_owned));
         urls.push(authorization);
     }
-    for url in urls {
+    run.each(urls, |url| {
         let answer = run.get(&url)?;
         ensure!(answer.status == 405, "GET {url}: {}", answer.summary());
-        refused(&answer, "malformed", &format!("GET {url}"))?;
-    }
+        run.check(refused(&answer, "malformed", &format!("GET {url}")));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -206,10 +226,11 @@ fn c8555_6_3_02(run: &Run) -> Judgement {
         urls.extend(object["challenges"][0]["url"].as_str().map(str::to_owned));
         urls.push(authorization);
     }
-    for url in urls {
+    run.each(urls, |url| {
         let answer = run.fetch(&issued.account, &url)?;
         ensure!(answer.status == 200, "POST-as-GET {url}: {}", answer.summary());
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -224,10 +245,11 @@ fn c8555_6_3_03(run: &Run) -> Judgement {
     ];
     urls.extend(account.object["orders"].as_str().map(str::to_owned));
     let other = run.other_account()?;
-    for url in urls {
+    run.each(urls, |url| {
         let answer = run.fetch(other, &url)?;
-        refused(&answer, "", &format!("another account's POST-as-GET of {url}"))?;
-    }
+        run.check(refused(&answer, "", &format!("another account's POST-as-GET of {url}")));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -259,12 +281,13 @@ fn c8555_6_3_04(run: &Run) -> Judgement {
 
 fn c8555_6_3_05(run: &Run) -> Judgement {
     let account = run.account()?;
-    for url in [run.options.directory.clone(), run.url("newNonce")?] {
+    run.each([run.options.directory.clone(), run.url("newNonce")?], |url| {
         let answer = run.get(&url)?;
         ensure!(answer.is_success(), "GET {url}: {}", answer.summary());
         let answer = run.fetch(account, &url)?;
         ensure!(answer.is_success(), "POST-as-GET {url}: {}", answer.summary());
-    }
+        Ok(())
+    });
     Ok(())
 }
 
@@ -277,11 +300,11 @@ fn c8555_6_4_01(run: &Run) -> Judgement {
         &run.url("newOrder")?,
         run.account_payload(&key)?.to_string(),
     )?;
-    refused(
+    run.check(refused(
         &run.post_signed(&new_account, &draft.sign(&key))?,
         "unauthorized",
         "signed for newOrder, sent to newAccount",
-    )?;
+    ));
     let first = run.order(account, &[run.name("first")])?;
     let second = run.order(account, &[run.name("second")])?;
     let draft = run.draft(account.signer(), &first.url, "")?;
@@ -307,17 +330,18 @@ fn c8555_6_4_02(run: &Run) -> Judgement {
         let at = url.rfind(letter).unwrap_or_default();
         variants.push(format!("{}%{:02X}{}", &url[..at], letter as u8, &url[at + 1..]));
     }
-    for variant in variants {
+    run.each(variants, |variant| {
         let payload = json!({"identifiers": identifiers(&[run.name("url")])}).to_string();
         let draft = run
             .draft(account.signer(), &url, payload)?
             .with("url", variant.as_str());
-        refused(
+        run.check(refused(
             &run.post_signed(&url, &draft.sign(&account.key))?,
             "unauthorized",
             &format!("url {variant}"),
-        )?;
-    }
+        ));
+        Ok(())
+    });
     Ok(())
 }
 
@@ -325,21 +349,22 @@ fn c8555_6_4_1_01(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
     let url = run.url("newOrder")?;
     let payload = || json!({"identifiers": identifiers(&[run.name("url")])}).to_string();
-    for wrong in [json!(1), json!([url]), Value::Null] {
+    run.each([json!(1), json!([url]), Value::Null], |wrong| {
         let draft = run.draft(account.signer(), &url, payload())?.with("url", wrong.clone());
-        refused(
+        run.check(refused(
             &run.post_signed(&url, &draft.sign(&account.key))?,
             "",
             &format!("url {wrong}"),
-        )?;
-    }
+        ));
+        Ok(())
+    });
     let draft = run.draft(account.signer(), &url, payload())?.without("url");
     let mut body = draft.sign(&account.key).json();
     body["header"] = json!({"url": url});
-    refused(
+    run.check(refused(
         &run.post_body(&url, body.to_string())?,
         "",
         "url only in the unprotected header",
-    )?;
+    ));
     no_orders(run, &account)
 }

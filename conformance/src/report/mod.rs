@@ -3,9 +3,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde_json::json;
+use jiff::Timestamp;
 
 use crate::case::Level;
+use crate::deviation::Deviation;
+
+mod html;
+mod json;
+mod junit;
 
 /// What became of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +53,10 @@ pub struct Outcome {
     pub requirement: &'static str,
     /// What became of it.
     pub verdict: Verdict,
-    /// Why, for everything but a pass.
+    /// Why, for everything but a pass: each deviation in a line, then what could not be judged.
     pub notes: Vec<String>,
+    /// In what the target does otherwise, with the exchanges that show it.
+    pub deviations: Vec<Deviation>,
     /// How long it took.
     pub took: Duration,
 }
@@ -81,6 +88,8 @@ pub enum Format {
     Json,
     /// JUnit's XML.
     Junit,
+    /// One page for people, with the evidence of each deviation.
+    Html,
 }
 
 /// What a run found.
@@ -88,6 +97,8 @@ pub enum Format {
 pub struct Report {
     /// The directory that was judged.
     pub directory: String,
+    /// When the run began.
+    pub began: Timestamp,
     /// Every case in the order of the run.
     pub outcomes: Vec<Outcome>,
     /// Requirements without a case, and why.
@@ -98,6 +109,7 @@ impl Report {
     pub(crate) fn new(directory: &str) -> Self {
         Self {
             directory: directory.to_owned(),
+            began: Timestamp::now(),
             outcomes: Vec::new(),
             not_written: Vec::new(),
         }
@@ -128,20 +140,30 @@ impl Report {
     pub fn render(&self, format: Format) -> String {
         match format {
             Format::Text => self.text(),
-            Format::Json => self.json(),
-            Format::Junit => self.junit(),
+            Format::Json => json::write(self),
+            Format::Junit => junit::write(self),
+            Format::Html => html::write(self),
         }
+    }
+
+    /// How many deviations from what a text asks so strongly were seen; those that are alike count once.
+    pub fn deviations(&self, level: Level) -> usize {
+        let all = self.outcomes.iter().flat_map(|outcome| &outcome.deviations);
+        all.filter(|deviation| deviation.level == level).count()
     }
 
     /// Counts in one line.
     pub fn summary(&self) -> String {
+        let weaker = self.deviations(Level::Should) + self.deviations(Level::May);
         format!(
-            "{} passed, {} warned, {} failed, {} not offered, {} blocked; {} requirements have no case yet",
+            "{} passed, {} warned, {} failed, {} not offered, {} blocked; {} deviations from a MUST, {weaker} weaker ones; \
+             {} requirements have no case yet",
             self.count(Verdict::Pass),
             self.count(Verdict::Warn),
             self.count(Verdict::Fail),
             self.count(Verdict::NotOffered),
             self.count(Verdict::Blocked),
+            self.deviations(Level::Must),
             self.not_written.len(),
         )
     }
@@ -151,78 +173,6 @@ impl Report {
         let _ = writeln!(text, "{}", self.summary());
         text
     }
-
-    fn json(&self) -> String {
-        let cases = self.outcomes.iter().map(|outcome| {
-            json!({
-                "id": outcome.id,
-                "level": outcome.level.to_string(),
-                "ourReading": outcome.starred,
-                "requirement": outcome.requirement,
-                "verdict": outcome.verdict.as_str(),
-                "notes": outcome.notes,
-                "milliseconds": outcome.took.as_millis() as u64,
-            })
-        });
-        let not_written = self
-            .not_written
-            .iter()
-            .map(|(id, reason)| json!({"id": id, "reason": reason}));
-        let report = json!({
-            "directory": self.directory,
-            "conforming": self.is_conforming(),
-            "cases": cases.collect::<Vec<_>>(),
-            "notWritten": not_written.collect::<Vec<_>>(),
-        });
-        format!("{report:#}\n")
-    }
-
-    fn junit(&self) -> String {
-        let skipped = self.count(Verdict::NotOffered) + self.count(Verdict::Blocked);
-        let mut text = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"sigillo-conformance\" tests=\"{}\" failures=\"{}\" skipped=\"{skipped}\">\n",
-            self.outcomes.len(),
-            self.count(Verdict::Fail),
-        );
-        for outcome in &self.outcomes {
-            let notes = escape(&outcome.notes.join("\n"));
-            let _ = write!(
-                text,
-                "  <testcase classname=\"{}\" name=\"{}: {}\" time=\"{:.3}\">",
-                outcome.level,
-                escape(&outcome.id),
-                escape(outcome.requirement),
-                outcome.took.as_secs_f64()
-            );
-            let _ = match outcome.verdict {
-                Verdict::Pass => Ok(()),
-                Verdict::Warn => write!(text, "<system-out>{notes}</system-out>"),
-                Verdict::Fail => write!(text, "<failure message=\"not met\">{notes}</failure>"),
-                Verdict::NotOffered | Verdict::Blocked => {
-                    write!(text, "<skipped message=\"{}: {notes}\"/>", outcome.verdict.as_str())
-                }
-            };
-            text.push_str("</testcase>\n");
-        }
-        text.push_str("</testsuite>\n");
-        text
-    }
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\n' => out.push_str("&#10;"),
-            character if character.is_control() => out.push(' '),
-            character => out.push(character),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -238,6 +188,7 @@ mod tests {
             requirement: "A & B <c>.",
             verdict,
             notes: vec!["said \"no\"".into()],
+            deviations: Vec::new(),
             took: Duration::from_millis(5),
         });
         report
