@@ -215,6 +215,21 @@ fn only_the_tour_uses_the_client() {
 }
 
 #[test]
+fn the_responders_for_tests_are_no_part_of_the_ca() {
+    let allowed = ["crate::challtestsrv::", "crate::digest::", "crate::front::{"];
+    forbid(
+        "what answers as a test says may know how to listen, and nothing of the CA",
+        |source| source.is_in(&["ca/src/challtestsrv/"]),
+        |line| line.contains("crate::") && !allowed.iter().any(|room| line.contains(room)),
+    );
+    forbid(
+        "nothing but the command line starts what obeys anybody",
+        |source| source.is_in(&["ca/src/"]) && !source.is_in(&["ca/src/challtestsrv/", "ca/src/cli/"]),
+        |line| line.contains("challtestsrv::"),
+    );
+}
+
+#[test]
 fn engines_stay_in_their_rooms() {
     forbid(
         "only the embedded store knows SQLite",

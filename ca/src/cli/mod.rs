@@ -1,6 +1,8 @@
 //! The `sigillo-ca` command line.
 
 mod audit;
+mod challtestsrv;
+mod go_flags;
 mod init;
 mod manual;
 mod operate;
@@ -86,6 +88,8 @@ enum Command {
     /// Checks and shows the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// FOR TESTS: answers challenges and DNS questions as a test tells it, like pebble-challtestsrv
+    Challtestsrv(challtestsrv::Args),
     /// Prints a completion script for a shell
     Completions {
         /// Which shell
@@ -144,7 +148,7 @@ type CliResult<T = ()> = Result<T, CliError>;
 
 /// Runs the program: 0 done, 1 refused or failed, 2 wrong usage (which clap itself answers with).
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(go_flags::gnu_style(std::env::args_os()));
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -181,6 +185,7 @@ fn dispatch(cli: Cli) -> CliResult {
             print!("{}", common.settings()?.show());
             Ok(())
         }
+        Command::Challtestsrv(args) => block_on(challtestsrv::run(args)),
         Command::Completions { shell } => {
             manual::completions(shell);
             Ok(())
