@@ -57,6 +57,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/eab/{kid}/disable", post(keys::disable))
         .route("/orders", get(orders::list))
         .route("/orders/{id}", get(orders::show))
+        .route("/orders/{id}/cancel", post(orders::cancel))
         .route("/crl", get(crl::show))
         .route("/crl/publish", post(crl::publish))
         .route("/audit", get(audit::list))

@@ -72,7 +72,7 @@ enum Command {
     /// Makes, lists and withdraws keys for external account binding
     #[command(subcommand)]
     Eab(operate::EabCommand),
-    /// Lists and shows orders
+    /// Lists, shows and cancels orders
     #[command(subcommand)]
     Orders(operate::OrdersCommand),
     /// Publishes and shows certificate revocation lists

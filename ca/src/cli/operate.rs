@@ -123,6 +123,12 @@ pub enum OrdersCommand {
         #[arg(allow_hyphen_values = true)]
         id: String,
     },
+    /// Ends the renewal of an order's short-term certificates
+    Cancel {
+        /// The order's id
+        #[arg(allow_hyphen_values = true)]
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -340,6 +346,16 @@ pub async fn orders(common: &Common, command: OrdersCommand) -> CliResult {
         OrdersCommand::Show { id } => {
             let shown: ShownOrder = operations.get(&format!("/orders/{}", escape(&id))).await?;
             show(common, &shown)
+        }
+        OrdersCommand::Cancel { id } => {
+            let shown: ShownOrder = operations
+                .post(&format!("/orders/{}/cancel", escape(&id)), Value::Null)
+                .await?;
+            if common.json {
+                return print_json(&shown);
+            }
+            println!("canceled: {}", shown.id);
+            Ok(())
         }
     }
 }

@@ -55,6 +55,19 @@ pub struct RawAcme {
     pub order_lifetime: Option<String>,
     pub authorization_lifetime: Option<String>,
     pub pending_authorization_lifetime: Option<String>,
+    pub auto_renewal: RawAutoRenewal,
+}
+
+/// `acme.auto_renewal.*`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "see RawConfig")]
+pub struct RawAutoRenewal {
+    pub enabled: Option<bool>,
+    pub min_lifetime: Option<String>,
+    pub max_duration: Option<String>,
+    pub allow_certificate_get: Option<bool>,
+    pub orders_per_account: Option<u32>,
 }
 
 /// `validation.*`

@@ -10,7 +10,7 @@ use sigillo_protocol::acme::identifier::Name;
 
 use super::{CalendarSpan, ConfigError, raw};
 use crate::{
-    policy::{NameRules, Profiles},
+    policy::{AutoRenewalRule, NameRules, Profiles},
     validator::{ValidationSettings, parse_network},
 };
 
@@ -79,6 +79,8 @@ pub struct AcmeSettings {
     pub authorization_lifetime: CalendarSpan,
     /// How long a pending authorization waits.
     pub pending_authorization_lifetime: CalendarSpan,
+    /// Which certificates are renewed automatically (RFC 8739), if any are.
+    pub auto_renewal: Option<AutoRenewalRule>,
 }
 
 /// `store.*`: the truth.
@@ -170,6 +172,7 @@ impl Settings {
         let seconds = |duration: Duration| format!("\"{}s\"", duration.as_secs_f64());
         let optional = |text: &Option<String>| text.as_ref().map(|text| format!("{text:?}"));
         let validation = &self.validation;
+        let renewal = self.acme.auto_renewal;
         let lines: Vec<(&str, Option<String>)> = vec![
             ("server.https", Some(format!("\"{}\"", self.server.https))),
             ("server.http", Some(format!("\"{}\"", self.server.http))),
@@ -201,6 +204,26 @@ impl Settings {
             (
                 "acme.pending_authorization_lifetime",
                 Some(format!("\"{}\"", self.acme.pending_authorization_lifetime)),
+            ),
+            (
+                "acme.auto_renewal.enabled",
+                Some(self.acme.auto_renewal.is_some().to_string()),
+            ),
+            (
+                "acme.auto_renewal.min_lifetime",
+                renewal.map(|rule| format!("\"{}s\"", rule.min_lifetime_seconds)),
+            ),
+            (
+                "acme.auto_renewal.max_duration",
+                renewal.map(|rule| format!("\"{}s\"", rule.max_duration_seconds)),
+            ),
+            (
+                "acme.auto_renewal.allow_certificate_get",
+                renewal.map(|rule| rule.allow_get.to_string()),
+            ),
+            (
+                "acme.auto_renewal.orders_per_account",
+                renewal.map(|rule| rule.orders_max.to_string()),
             ),
             ("prune.orders_kept", Some(format!("\"{}\"", self.prune.orders_kept))),
             (
@@ -427,8 +450,52 @@ impl AcmeSettings {
                 raw.pending_authorization_lifetime,
                 "7d",
             )?,
+            auto_renewal: auto_renewal(raw.auto_renewal)?,
         })
     }
+}
+
+fn auto_renewal(raw: raw::RawAutoRenewal) -> Result<Option<AutoRenewalRule>, ConfigError> {
+    /// Below this, half of a certificate's life is no time to make the next one in.
+    const MIN_LIFETIME_SECONDS: i64 = 2;
+    /// An order that goes on for longer rests on a proof that nobody remembers.
+    const MAX_DURATION_SECONDS: i64 = 10 * 366 * 86400;
+    let seconds = |key: &str, text: Option<String>, default: &str, range: std::ops::RangeInclusive<i64>| {
+        let whole = i64::try_from(duration(key, text, default)?.as_secs()).unwrap_or(i64::MAX);
+        if range.contains(&whole) {
+            return Ok(whole);
+        }
+        let (shortest, longest) = (range.start(), range.end());
+        Err(ConfigError::value(
+            key,
+            format!("has to lie between {shortest} and {longest} seconds"),
+        ))
+    };
+    let min_lifetime_seconds = seconds(
+        "acme.auto_renewal.min_lifetime",
+        raw.min_lifetime,
+        "1h",
+        MIN_LIFETIME_SECONDS..=MAX_DURATION_SECONDS,
+    )?;
+    let max_duration_seconds = seconds(
+        "acme.auto_renewal.max_duration",
+        raw.max_duration,
+        "90d",
+        min_lifetime_seconds..=MAX_DURATION_SECONDS,
+    )?;
+    let orders_max = u64::from(raw.orders_per_account.unwrap_or(100));
+    if orders_max == 0 {
+        return Err(ConfigError::value(
+            "acme.auto_renewal.orders_per_account",
+            "has to be 1 at least",
+        ));
+    }
+    Ok(raw.enabled.unwrap_or(true).then_some(AutoRenewalRule {
+        min_lifetime_seconds,
+        max_duration_seconds,
+        allow_get: raw.allow_certificate_get.unwrap_or(true),
+        orders_max,
+    }))
 }
 
 fn validation(raw: raw::RawValidation, acme: &AcmeSettings) -> Result<ValidationSettings, ConfigError> {
@@ -589,6 +656,12 @@ mod tests {
             ("validation.deny_networks=[\"10.0.0.1/8\"]", "validation.deny_networks"),
             ("validation.caa=always", "validation.caa"),
             ("limits.connections=0", "limits.connections"),
+            ("acme.auto_renewal.min_lifetime=1s", "acme.auto_renewal.min_lifetime"),
+            ("acme.auto_renewal.max_duration=30m", "acme.auto_renewal.max_duration"),
+            (
+                "acme.auto_renewal.orders_per_account=0",
+                "acme.auto_renewal.orders_per_account",
+            ),
         ] {
             let error = check(&[set]).expect_err(set).to_string();
             assert!(error.contains(key), "{set}: {error}");

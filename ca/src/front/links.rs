@@ -19,6 +19,7 @@ pub mod path {
     pub const AUTHZ: &str = "/acme/authz";
     pub const CHALLENGE: &str = "/acme/challenge";
     pub const CERTIFICATE: &str = "/acme/cert";
+    pub const STAR_CERTIFICATE: &str = "/acme/star-cert";
 }
 
 /// Builds links.
@@ -92,6 +93,16 @@ impl Links {
     /// Returns the URL of a certificate with another chain.
     pub fn alternate(&self, serial: Serial, position: usize) -> String {
         format!("{}{}/{serial}/alternate/{position}", self.base, path::CERTIFICATE)
+    }
+
+    /// Returns the URL of the present certificate of an order that is renewed: nobody can guess it (RFC 8739 section 7.4).
+    pub fn star_certificate(&self, order: OrderId) -> String {
+        format!("{}{}/{order}", self.base, path::STAR_CERTIFICATE)
+    }
+
+    /// Returns the URL of that certificate with another chain.
+    pub fn star_alternate(&self, order: OrderId, position: usize) -> String {
+        format!("{}{}/{order}/alternate/{position}", self.base, path::STAR_CERTIFICATE)
     }
 }
 

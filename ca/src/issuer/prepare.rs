@@ -44,6 +44,9 @@ pub struct IssueRequest {
     pub not_before: Option<Timestamp>,
     /// The last second, if the order asked for one.
     pub not_after: Option<Timestamp>,
+    /// First and last second as the CA itself has decided, for a certificate that it renews: what the order asked for
+    /// was judged then, and the profile's dates do not count.
+    pub term: Option<Validity>,
     /// The common name of the CA's own certificates; `None` for everybody else's.
     pub common_name: Option<String>,
     /// Whose it will be.
@@ -248,6 +251,9 @@ fn validity(
     if now < own.not_before || now >= own.not_after {
         return Err(PrepareError::IssuerExpired(own.not_after));
     }
+    if let Some(term) = request.term {
+        return within_issuer(issuer, profile, term);
+    }
     let mut validity = profile.validity.decide(request.not_before, request.not_after, now)?;
     if validity.not_before < own.not_before {
         if request.not_before.is_some() {
@@ -269,6 +275,26 @@ fn validity(
         validity.not_after = own.not_after;
     }
     Ok(validity)
+}
+
+/// Keeps a decided term inside the issuer's validity, and refuses one that the profile finds too long.
+fn within_issuer(issuer: &Issuer, profile: &Profile, term: Validity) -> Result<Validity, PrepareError> {
+    let own = issuer.certificate();
+    let longest = profile
+        .validity
+        .longest
+        .last_second(term.not_before)
+        .ok_or(DatesError::Range)?;
+    if term.not_after > longest {
+        return Err(DatesError::TooLong(longest).into());
+    }
+    if term.not_before >= own.not_after || term.not_after < own.not_before {
+        return Err(PrepareError::BeyondIssuer(own.not_after));
+    }
+    Ok(Validity {
+        not_before: term.not_before.max(own.not_before),
+        not_after: term.not_after.min(own.not_after),
+    })
 }
 
 /// The most characters that a common name holds (RFC 5280 appendix A, ub-common-name).

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use sigillo_protocol::{
     acme::{
         account::AccountStatus,
+        authorization::AuthorizationStatus,
         problem::{ErrorType, Problem},
     },
     state::authorization::AuthorizationLife,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     model::{Action, Actor, AuditEvent, Authorization, Certificate, CertificateState, Order, Progress, Serial},
+    policy::auto_renewal::settled,
     store::{Batch, Change, CommitError, OrderView, ReadError, Store},
 };
 
@@ -149,11 +151,12 @@ async fn why_not_any_more(
     if now.duration_since(certificate.created) > INTENT_AGE_MAX {
         return Ok(Some("it was intended too long ago"));
     }
-    let stands = |a: &Authorization| {
-        matches!(
-            AuthorizationLife::read(a.status, a.expires, now),
-            AuthorizationLife::Valid(_)
-        )
+    // What is renewed rests on what was proven at the beginning (RFC 8739 section 1.1): time does not take it away.
+    let renewed = matches!(view.order.progress, Progress::Renewing(_));
+    let stands = |a: &Authorization| match AuthorizationLife::read(a.status, a.expires, now) {
+        AuthorizationLife::Valid(_) => true,
+        AuthorizationLife::Over(_) => renewed && a.status == AuthorizationStatus::Valid,
+        AuthorizationLife::Pending(_) => false,
     };
     if !view.authorizations.iter().all(stands) {
         return Ok(Some("an authorization that it rests on is not valid any more"));
@@ -174,13 +177,7 @@ fn decide(certificate: &Certificate, issuer: Option<&Issuer>, order: Option<&Ord
     if now < certificate.created {
         return Decision::Leave;
     }
-    let waits = order.is_some_and(|order| {
-        order.progress
-            == Progress::Processing {
-                certificate: certificate.serial,
-            }
-    });
-    if !waits {
+    if !order.is_some_and(|order| waits_for(order, certificate.serial)) {
         return Decision::Void("nobody waits for it any more");
     }
     let Some(issuer) = issuer else {
@@ -193,6 +190,15 @@ fn decide(certificate: &Certificate, issuer: Option<&Issuer>, order: Option<&Ord
         return Decision::Void("it was prepared for another key of its issuer");
     }
     Decision::Finish
+}
+
+/// Tells whether an order waits for this certificate, its first or the next one.
+fn waits_for(order: &Order, serial: Serial) -> bool {
+    match &order.progress {
+        Progress::Processing { certificate } => *certificate == serial,
+        Progress::Renewing(renewing) => renewing.next == Some(serial),
+        _ => false,
+    }
 }
 
 /// Tells whether recorded bytes name this issuer and its algorithm.
@@ -225,12 +231,12 @@ fn finish(
     issuer: &Issuer,
     now: Timestamp,
 ) -> Result<Batch, SignFailure> {
-    let serial = certificate.serial;
     let recorded = Recorded::from_store(certificate)
         .ok_or_else(|| SignFailure::OtherIssuer("none: it is not intended".to_owned()))?;
-    let mut batch = recorded.sign(issuer)?.batch(system(), now);
-    if let Some(mut order) = order {
-        order.progress = Progress::Valid { certificate: serial };
+    let signed = recorded.sign(issuer)?;
+    let order = order.map(|order| settled(order, signed.certificate()));
+    let mut batch = signed.batch(system(), now);
+    if let Some(order) = order {
         batch.push(Change::Order(order));
     }
     Ok(batch)
@@ -247,7 +253,15 @@ fn void(mut certificate: Certificate, order: Option<Order>, why: &str, now: Time
     let serial = certificate.serial;
     certificate.state = CertificateState::Void;
     let mut batch = Batch::new(event).with(Change::Certificate(certificate));
-    if let Some(mut order) = order.filter(|order| order.progress == Progress::Processing { certificate: serial }) {
+    let Some(mut order) = order.filter(|order| waits_for(order, serial)) else {
+        return batch;
+    };
+    if let Progress::Renewing(renewing) = &mut order.progress {
+        // The order goes on: another one is begun at once.
+        renewing.next = None;
+        renewing.due = Some(now);
+        renewing.trouble = Some(format!("a certificate was given up: {why}"));
+    } else {
         let detail = format!("issuing was interrupted, and the certificate was given up: {why}");
         order.progress = Progress::Invalid {
             error: Problem::new(ErrorType::ServerInternal, detail),
@@ -259,8 +273,8 @@ fn void(mut certificate: Certificate, order: Option<Order>, why: &str, now: Time
             subject: order.id.to_string(),
             detail: serde_json::json!({ "certificate": serial.to_string() }),
         });
-        batch.push(Change::Order(order));
     }
+    batch.push(Change::Order(order));
     batch
 }
 

@@ -6,6 +6,7 @@
 mod account;
 mod audit;
 mod authorization;
+mod auto_renewal;
 mod certificate;
 mod external_key;
 mod id;
@@ -14,6 +15,7 @@ mod order;
 pub use account::{Account, Binding};
 pub use audit::{Action, Actor, AuditEvent, AuditRecord};
 pub use authorization::{Authorization, Challenge};
+pub use auto_renewal::{AutoRenewal, Renewing};
 pub use certificate::{BlockedKey, Certificate, CertificateState, CrlRecord, Revocation, StatusRecord};
 pub use external_key::ExternalKey;
 pub use id::{AccountId, AuthorizationId, InvalidId, IssuerId, OrderId, Serial, Version};

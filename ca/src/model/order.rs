@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sigillo_protocol::acme::{identifier::Name, problem::Problem};
 
-use super::{AccountId, AuthorizationId, OrderId, Serial, Version};
+use super::{AccountId, AuthorizationId, AutoRenewal, OrderId, Renewing, Serial, Version};
 
 /// An order for a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +31,23 @@ pub struct Order {
     pub replaces: Option<String>,
     /// One authorization for each name; never changed after creation.
     pub authorizations: Vec<AuthorizationId>,
+    /// How its certificates are renewed, if they are (RFC 8739).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewal>,
     /// How far it has come.
     pub progress: Progress,
+}
+
+impl Order {
+    /// Returns when the next certificate has to be begun, if one is to be renewed: the store keeps an index on it.
+    pub fn due(&self) -> Option<Timestamp> {
+        match &self.progress {
+            Progress::Renewing(renewing) => renewing.due,
+            // It counts among those that are renewed already, and nobody has to act on it.
+            Progress::Processing { .. } if self.auto_renewal.is_some() => Some(Timestamp::MAX),
+            _ => None,
+        }
+    }
 }
 
 /// How far an order has come, as far as the order itself knows.
@@ -54,6 +69,17 @@ pub enum Progress {
         /// Its serial.
         certificate: Serial,
     },
+    /// Its certificates are renewed until its end date (RFC 8739).
+    Renewing(Renewing),
+    /// Its certificates were renewed, and are not any more (RFC 8739 section 3.1.2).
+    Canceled {
+        /// The last one.
+        certificate: Option<Serial>,
+        /// When it was canceled.
+        at: Timestamp,
+        /// Why, if it was not the client's wish.
+        error: Option<Problem>,
+    },
     /// Failed for good.
     Invalid {
         /// Why.
@@ -68,6 +94,8 @@ impl Progress {
             Self::Open => "open",
             Self::Processing { .. } => "processing",
             Self::Valid { .. } => "valid",
+            Self::Renewing(_) => "renewing",
+            Self::Canceled { .. } => "canceled",
             Self::Invalid { .. } => "invalid",
         }
     }

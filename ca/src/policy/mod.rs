@@ -1,9 +1,11 @@
 //! What the CA issues: profiles, keys and names. Decisions only; nothing here acts.
 
+pub mod auto_renewal;
 pub mod keys;
 pub mod names;
 pub mod profile;
 
+pub use auto_renewal::AutoRenewalRule;
 pub use keys::RawKeys;
 pub use names::{NameConstraints, NameRules, Network};
 pub use profile::{Profile, Profiles, RawProfile};

@@ -20,11 +20,11 @@ use sigillo_protocol::{
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{Refusal, Registrar, Round, StandingOrder, by_account, orders::life, settle};
+use super::{Refusal, Registrar, Round, StandingOrder, auto_renewal::FirstTerm, by_account, orders::life, settle};
 use crate::{
     issuer::{IssueRequest, Recorded, prepare},
-    model::{AccountId, Action, Actor, Certificate, Order, OrderId, Progress, Serial},
-    policy::Profile,
+    model::{Account, AccountId, Action, Actor, AuditEvent, Certificate, Order, OrderId, Progress, Serial},
+    policy::{Profile, auto_renewal::settled, profile::Validity},
     store::{Batch, Change, OrderView, Premise},
 };
 
@@ -34,22 +34,36 @@ const CAA_CONCURRENCY_MAX: usize = 16;
 /// How long all of an order's CAA records may take together: clients wait about as long for an answer.
 const CAA_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// What a certificate for an order is decided on.
+pub(super) struct Issuance<'a> {
+    /// Whose order it is.
+    pub account: &'a Account,
+    /// The order as it stands, and what it rests on.
+    pub view: &'a OrderView,
+    /// What was requested.
+    pub csr: &'a CheckedCsr,
+    /// First and last second, where the CA decides on them.
+    pub term: Option<Validity>,
+    /// Who has it issued.
+    pub actor: Actor,
+}
+
 impl Registrar {
     /// Finalizes an order (RFC 8555 section 7.4). `account_url` is what CAA records call the account (RFC 8657).
     ///
     /// # Errors
-    /// `orderNotReady` (403), `badCSR`, `badPublicKey`, `caa`, `invalidProfile`; the order stays ready after all
+    /// `orderNotReady` (403), `badCSR`, `badPublicKey`, `caa`, `invalidProfile`, `rateLimited`; the order stays ready after all
     /// of them, so that a better request can follow.
     pub async fn finalize(
         self: &Arc<Self>,
         account: AccountId,
         id: OrderId,
-        csr: &[u8],
+        csr_der: &[u8],
         account_url: &str,
     ) -> Result<StandingOrder, Refusal> {
         let view = self.ready_order(account, id).await?;
         let profile = self.profile_of(&view.order)?;
-        let csr = ParsedCsr::from_der(csr)
+        let csr = ParsedCsr::from_der(csr_der)
             .and_then(|parsed| parsed.check(&profile.keys))
             .map_err(|error| error.problem())?;
         require_names(&csr, &view.order.names)?;
@@ -57,7 +71,8 @@ impl Registrar {
         self.require_caa(&view, account_url).await?;
         // From here on a client that goes away stops nothing: half an issuance is no state to leave behind.
         let registrar = self.clone();
-        let issued = tokio::spawn(async move { settle(|| registrar.issue_round(account, id, &csr)).await })
+        let der = csr_der.to_vec();
+        let issued = tokio::spawn(async move { settle(|| registrar.issue_round(account, id, &csr, &der)).await })
             .await
             .unwrap_or_else(|error| Err(Refusal::Internal(format!("issuing broke off: {error}"))));
         let standing = self.order(account, id).await?;
@@ -73,9 +88,49 @@ impl Registrar {
     }
 
     /// Decides on what is so now, records the intent together with what the decision rests on, signs, and records that.
-    async fn issue_round(&self, account: AccountId, id: OrderId, csr: &CheckedCsr) -> Result<(), Round> {
+    async fn issue_round(
+        &self,
+        account: AccountId,
+        id: OrderId,
+        csr: &CheckedCsr,
+        csr_der: &[u8],
+    ) -> Result<(), Round> {
         let (account, _) = self.signing_account(account).await?;
-        let view = self.ready_order(account.id, id).await?;
+        let mut view = self.ready_order(account.id, id).await?;
+        let now = self.clock.now();
+        let mut term = None;
+        if view.order.auto_renewal.is_some() {
+            match self.first_term(&mut view.order, csr_der, now).await? {
+                FirstTerm::Now(first) => term = Some(first),
+                FirstTerm::Later(due) => return self.await_start(&account, &view, csr, due, now).await,
+            }
+        }
+        let issuance = Issuance {
+            account: &account,
+            view: &view,
+            csr,
+            term,
+            actor: account_actor(account.id),
+        };
+        let issued = self
+            .issue(issuance, now, |serial| {
+                let detail = json!({ "certificate": serial.to_string() });
+                let event = by_account(now, account.id, Action::OrderFinalized, id, detail);
+                (Progress::Processing { certificate: serial }, event)
+            })
+            .await?;
+        tracing::info!(serial = %issued.serial, order = %id, account = %account.id, profile = issued.profile, "certificate issued");
+        Ok(())
+    }
+
+    /// Issues for an order: `intent` gives the order's progress while it lasts, and the event that tells of it.
+    pub(super) async fn issue(
+        &self,
+        issuance: Issuance<'_>,
+        now: Timestamp,
+        intent: impl FnOnce(Serial) -> (Progress, AuditEvent),
+    ) -> Result<Certificate, Round> {
+        let Issuance { account, view, csr, .. } = issuance;
         let profile = self.profile_of(&view.order)?;
         for name in &view.order.names {
             self.permit(name, profile)
@@ -88,35 +143,47 @@ impl Registrar {
             must_staple: csr.must_staple(),
             not_before: view.order.not_before,
             not_after: view.order.not_after,
+            term: issuance.term,
             common_name: None,
             account: Some(account.id),
-            order: Some(id),
+            order: Some(view.order.id),
         };
-        let now = self.clock.now();
         let serial = Serial::random();
         let linted = self.prepared(profile, request, serial, now)?;
+        let (progress, event) = intent(serial);
         let order = Order {
-            progress: Progress::Processing { certificate: serial },
+            progress,
             ..view.order.clone()
         };
-        let detail = json!({ "certificate": serial.to_string() });
-        let finalized = by_account(now, account.id, Action::OrderFinalized, id, detail);
-        let mut batch = Batch::new(finalized)
-            .with(Change::Order(order.clone()))
+        let batch = self.rested_upon(Batch::new(event), account, view, csr);
+        // Whoever comes second, another finalize of this order among them, decides again and sees why not (A9).
+        let recorded = linted
+            .record(&*self.store, batch.with(Change::Order(order.clone())))
+            .await?;
+        let order = Order {
+            version: order.version.next(),
+            ..order
+        };
+        Ok(self.complete(recorded, Some(order), issuance.actor).await?)
+    }
+
+    /// Names in a batch what issuing for an order rests on.
+    pub(super) fn rested_upon(&self, batch: Batch, account: &Account, view: &OrderView, csr: &CheckedCsr) -> Batch {
+        let mut batch = batch
             .provided(Premise::Account(account.id, account.version))
             .provided(Premise::KeyNotBlocked(csr.spki_sha256()));
         for authorization in &view.authorizations {
             batch = batch.provided(Premise::Authorization(authorization.id, authorization.version));
         }
-        // Whoever comes second, another finalize of this order among them, decides again and sees why not (A9).
-        let recorded = linted.record(&*self.store, batch).await?;
-        let order = Order {
-            version: order.version.next(),
-            ..order
-        };
-        self.complete(recorded, Some(order), account_actor(account.id)).await?;
-        tracing::info!(%serial, order = %id, account = %account.id, profile = profile.name, "certificate issued");
-        Ok(())
+        // An order that is renewed takes its place among the account's once, at its beginning.
+        if let (Some(rule), Some(_), Progress::Open) = (
+            &self.settings.auto_renewal,
+            &view.order.auto_renewal,
+            &view.order.progress,
+        ) {
+            batch = batch.provided(Premise::RenewedOrdersBelow(account.id, rule.orders_max));
+        }
+        batch
     }
 
     async fn ready_order(&self, account: AccountId, id: OrderId) -> Result<OrderView, Refusal> {
@@ -129,7 +196,7 @@ impl Registrar {
         }
     }
 
-    fn profile_of(&self, order: &Order) -> Result<&Profile, Refusal> {
+    pub(super) fn profile_of(&self, order: &Order) -> Result<&Profile, Refusal> {
         self.profiles.get(&order.profile).ok_or_else(|| {
             Refusal::new(
                 ErrorType::InvalidProfile,
@@ -206,10 +273,7 @@ impl Registrar {
         let certificate = signed.certificate().clone();
         let mut batch = signed.batch(actor, self.clock.now());
         if let Some(order) = order {
-            let progress = Progress::Valid {
-                certificate: certificate.serial,
-            };
-            batch.push(Change::Order(Order { progress, ..order }));
+            batch.push(Change::Order(settled(order, &certificate)));
         }
         self.store
             .commit(batch)
@@ -219,7 +283,7 @@ impl Registrar {
     }
 
     /// Refuses the keys of accounts (RFC 8555 section 11.1) and blocked ones.
-    async fn require_own_key(&self, csr: &CheckedCsr) -> Result<(), Refusal> {
+    pub(super) async fn require_own_key(&self, csr: &CheckedCsr) -> Result<(), Refusal> {
         if self.store.blocked_key(csr.spki_sha256()).await?.is_some() {
             return Err(Refusal::new(
                 ErrorType::BadCsr,
@@ -239,7 +303,7 @@ impl Registrar {
     }
 
     /// Asks for CAA records of every name, at the time of issuing (RFC 8657 section 5.5), several at once.
-    async fn require_caa(&self, view: &OrderView, account_url: &str) -> Result<(), Refusal> {
+    pub(super) async fn require_caa(&self, view: &OrderView, account_url: &str) -> Result<(), Refusal> {
         let mut asking = JoinSet::new();
         let places = Arc::new(Semaphore::new(CAA_CONCURRENCY_MAX));
         for authorization in &view.authorizations {
@@ -314,7 +378,7 @@ fn not_ready(standing: &StandingOrder) -> Refusal {
 }
 
 /// The request's names are exactly the order's (RFC 8555 section 7.4).
-fn require_names(csr: &CheckedCsr, ordered: &[Name]) -> Result<(), Refusal> {
+pub(super) fn require_names(csr: &CheckedCsr, ordered: &[Name]) -> Result<(), Refusal> {
     let ordered: BTreeSet<Name> = ordered.iter().cloned().collect();
     if *csr.names() == ordered {
         return Ok(());

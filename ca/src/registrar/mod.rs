@@ -6,12 +6,14 @@
 
 mod accounts;
 mod authorizations;
+mod auto_renewal;
 mod contact;
 mod finalize;
 mod operator;
 mod orders;
 mod pruner;
 mod renewal;
+mod renewer;
 mod revoke;
 
 use std::sync::Arc;
@@ -20,8 +22,10 @@ use jiff::Timestamp;
 use sigillo_protocol::acme::problem::{ErrorType, Problem};
 
 pub use authorizations::standing;
+pub use auto_renewal::StarCertificate;
 pub use orders::{NewOrderRequest, StandingOrder};
 pub use pruner::Pruner;
+pub use renewer::{AccountUrl, Renewer};
 pub use revoke::{RevocationProof, RevocationRequest};
 
 use crate::{

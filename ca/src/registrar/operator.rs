@@ -97,7 +97,7 @@ impl Registrar {
         .await
     }
 
-    /// Revokes a certificate for any reason but those that are not about leaves.
+    /// Revokes a certificate for any reason but those that are not about leaves; an order that renews it is canceled.
     ///
     /// # Errors
     /// 404 if there is none, `alreadyRevoked`, `badRevocationReason`.
@@ -114,7 +114,8 @@ impl Registrar {
             }
             let blocks_key = reason == Some(RevocationReason::KeyCompromise);
             let now = self.clock.now();
-            let batch = revocation_batch(certificate, reason, None, operator(), blocks_key, now);
+            let batch = revocation_batch(certificate.clone(), reason, None, operator(), blocks_key, now);
+            let batch = self.with_order_canceled(batch, &certificate, now).await?;
             Ok(self.store.commit(batch).await?)
         })
         .await?;

@@ -21,8 +21,8 @@ use sigillo_protocol::{
 use super::{Refusal, Registrar, Round, by_account, settle};
 use crate::{
     model::{
-        Account, AccountId, Action, Authorization, AuthorizationId, Certificate, CertificateState, Order, OrderId,
-        Progress, Serial, Version,
+        Account, AccountId, Action, Authorization, AuthorizationId, AutoRenewal, Certificate, CertificateState, Order,
+        OrderId, Progress, Serial, Version,
     },
     policy::Profile,
     store::{Batch, Change, OrderView, Page},
@@ -48,7 +48,7 @@ pub struct StandingOrder {
     pub authorizations: Vec<Authorization>,
     /// Its state.
     pub status: OrderStatus,
-    /// Why it is invalid.
+    /// Why it is invalid, or why the CA has canceled it.
     pub error: Option<Problem>,
 }
 
@@ -59,7 +59,10 @@ impl StandingOrder {
         let life = life(&order, &authorizations, now);
         let error = match life {
             OrderLife::Invalid(cause) => Some(why(cause, &order, &authorizations)),
-            _ => None,
+            _ => match &order.progress {
+                Progress::Canceled { error, .. } => error.clone(),
+                _ => None,
+            },
         };
         Self {
             status: life.status(),
@@ -75,7 +78,8 @@ pub(super) fn life(order: &Order, authorizations: &[Authorization], now: Timesta
     let recorded = match &order.progress {
         Progress::Open => Recorded::Open,
         Progress::Processing { .. } => Recorded::Processing,
-        Progress::Valid { .. } => Recorded::Valid,
+        Progress::Valid { .. } | Progress::Renewing(_) => Recorded::Valid,
+        Progress::Canceled { .. } => Recorded::Canceled,
         Progress::Invalid { .. } => Recorded::Invalid,
     };
     let states: Vec<AuthorizationStatus> = authorizations
@@ -129,15 +133,18 @@ impl Registrar {
     ///
     /// # Errors
     /// `malformed`, `unsupportedIdentifier`, `rejectedIdentifier` (several at once as subproblems),
-    /// `invalidProfile`, `alreadyReplaced`, [`Refusal::TermsChanged`].
+    /// `invalidProfile`, `alreadyReplaced`, `rateLimited` (too many orders are renewed), [`Refusal::TermsChanged`].
     pub async fn new_order(&self, request: NewOrderRequest<'_>) -> Result<StandingOrder, Refusal> {
         if self.settings.terms.is_some() && request.account.terms_agreed != self.settings.terms {
             return Err(Refusal::TermsChanged);
         }
         let profile = self.profile_for(request.order)?;
         let names = self.checked_names(request.order, profile)?;
-        self.check_validity_wish(request.order, profile)?;
-        settle(|| self.new_order_round(&request, profile, &names)).await
+        let renewal = self.auto_renewal_wish(&request, profile).await?;
+        if renewal.is_none() {
+            self.check_validity_wish(request.order, profile)?;
+        }
+        settle(|| self.new_order_round(&request, profile, &names, renewal.as_ref())).await
     }
 
     async fn new_order_round(
@@ -145,12 +152,14 @@ impl Registrar {
         request: &NewOrderRequest<'_>,
         profile: &Profile,
         names: &[Name],
+        renewal: Option<&AutoRenewal>,
     ) -> Result<StandingOrder, Round> {
         let now = self.clock.now();
         let account = request.account.id;
         let replaced = self.replaced_certificate(request, names, now).await?;
         let id = OrderId::random();
         let expires = self.settings.order_lifetime.after(now);
+        let expires = renewal.map_or(expires, |renewal| expires.min(renewal.end));
 
         let mut authorizations = Vec::with_capacity(names.len());
         let mut made = Vec::new();
@@ -183,6 +192,7 @@ impl Registrar {
             not_after: request.order.not_after,
             profile: profile.name.clone(),
             replaces: request.order.replaces.clone(),
+            auto_renewal: renewal.cloned(),
             authorizations: authorizations.iter().map(|a| a.id).collect(),
             progress: Progress::Open,
         };
@@ -190,6 +200,7 @@ impl Registrar {
             "names": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "profile": order.profile,
             "replaces": order.replaces,
+            "auto_renewal_until": renewal.map(|renewal| renewal.end.to_string()),
         });
         let mut batch =
             Batch::new(by_account(now, account, Action::OrderCreated, id, detail)).with(Change::Order(order.clone()));

@@ -84,7 +84,8 @@ impl Registrar {
     /// Revokes a certificate and makes the status services know before it returns.
     ///
     /// # Errors
-    /// `malformed` for what this CA did not issue, `unauthorized`, `alreadyRevoked`, `badRevocationReason`.
+    /// `malformed` for what this CA did not issue, `unauthorized`, `alreadyRevoked`, `badRevocationReason`,
+    /// `autoRenewalRevocationNotSupported` for a certificate that is renewed (RFC 8739 section 3.1.2).
     pub async fn revoke(&self, request: RevocationRequest<'_>) -> Result<(), Refusal> {
         let serial = serial_of(request.der)?;
         settle(|| self.revoke_round(&request, serial)).await?;
@@ -103,6 +104,13 @@ impl Registrar {
         }
         let now = self.clock.now();
         let right = self.right_to_revoke(&certificate, &request.proof, now).await?;
+        if self.is_renewed(&certificate).await? {
+            return Err(Problem::new(
+                ErrorType::AutoRenewalRevocationNotSupported,
+                "The certificate is short-lived and renewed automatically: cancel its order instead.",
+            )
+            .into());
+        }
         let reason = allowed_reason(request.reason)?;
         if certificate.revocation().is_some() {
             return Err(Problem::new(ErrorType::AlreadyRevoked, "The certificate is revoked already.").into());

@@ -25,7 +25,7 @@ use crate::{
         tls,
     },
     issuer::{self, Issuer, folder},
-    registrar::Pruner,
+    registrar::{Pruner, Renewer},
     store::Store,
     validator::ValidationWorker,
 };
@@ -153,6 +153,11 @@ pub async fn run(
     tasks.spawn(
         ValidationWorker::new(house.store.clone(), house.clock.clone(), house.validator.clone(), end).run(stop.clone()),
     );
+    if house.settings.acme.auto_renewal.is_some() {
+        let links = Links::new(server.public_https.clone());
+        let account_url = Arc::new(move |account| links.account(account));
+        tasks.spawn(Renewer::new(house.registrar.clone(), account_url).run(stop.clone()));
+    }
     tasks.spawn(Pruner::new(house.store.clone(), house.clock.clone(), house.settings.prune).run(stop.clone()));
     tasks.spawn(own.keep(stop.clone()));
     tasks.spawn(settle_interrupted(

@@ -45,6 +45,8 @@ pub enum Premise {
     Account(AccountId, Version),
     /// The authorization has this version.
     Authorization(AuthorizationId, Version),
+    /// The account has fewer orders than this whose certificates are still to be renewed.
+    RenewedOrdersBelow(AccountId, u64),
     /// No such key is blocked (SHA-256 of its SubjectPublicKeyInfo).
     KeyNotBlocked([u8; 32]),
 }

@@ -49,6 +49,12 @@ pub trait Store: Send + Sync + 'static {
     /// Lists all orders from the newest to the oldest; `progress` is a word of [`Progress::as_str`](crate::model::Progress::as_str).
     async fn orders(&self, progress: Option<&str>, page: Page<OrderId>) -> Result<Vec<Order>, ReadError>;
 
+    /// Lists orders whose next certificate is due ([`Order::due`]), the longest due first, and returns when the next
+    /// one after `now` falls due.
+    async fn orders_due(&self, now: Timestamp, limit: usize) -> Result<(Vec<Order>, Option<Timestamp>), ReadError>;
+    /// Counts an account's orders whose certificates are still to be renewed.
+    async fn renewed_orders_of(&self, account: AccountId) -> Result<u64, ReadError>;
+
     /// Finds an authorization.
     async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError>;
     /// Finds the account's valid authorization for exactly this name with the latest expiry, if one is still good at `at`.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::auto_renewal::AutoRenewalMeta;
+
 /// The directory: where everything else is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,4 +50,7 @@ pub struct Meta {
     /// The profiles on offer with their descriptions (profiles draft).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, String>,
+    /// Which short-term certificates are renewed automatically, where any are (RFC 8739).
+    #[serde(default, rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewalMeta>,
 }

@@ -1,7 +1,8 @@
-//! The resources of ACME as they travel: RFC 8555 section 7, RFC 9773, and the profiles draft.
+//! The resources of ACME as they travel: RFC 8555 section 7, RFC 8739, RFC 9773, and the profiles draft.
 
 pub mod account;
 pub mod authorization;
+pub mod auto_renewal;
 pub mod caa;
 pub mod challenge;
 pub mod directory;

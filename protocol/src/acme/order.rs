@@ -1,9 +1,9 @@
-//! Orders (RFC 8555 section 7.1.3), with `replaces` (RFC 9773) and `profile` (profiles draft).
+//! Orders (RFC 8555 section 7.1.3), with `replaces` (RFC 9773), `profile` (profiles draft) and `auto-renewal` (RFC 8739).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{identifier::Identifier, problem::Problem};
+use super::{auto_renewal::AutoRenewal, identifier::Identifier, problem::Problem};
 
 /// The state of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum OrderStatus {
     Valid,
     /// It has failed for good.
     Invalid,
+    /// Its certificates are not renewed any more (RFC 8739 section 3.1.2).
+    Canceled,
 }
 
 /// An order as the server shows it.
@@ -54,6 +56,12 @@ pub struct Order {
     /// The profile that it is issued under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// How its certificates are renewed, where they are (RFC 8739).
+    #[serde(default, rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewal>,
+    /// Where the present one of its certificates is, where they are renewed; then there is no `certificate`.
+    #[serde(default, rename = "star-certificate", skip_serializing_if = "Option::is_none")]
+    pub star_certificate: Option<String>,
 }
 
 /// The payload of a newOrder request (RFC 8555 section 7.4). Unknown members are ignored.
@@ -74,6 +82,17 @@ pub struct NewOrder {
     /// The profile to issue under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// The wish that the certificate be short-lived and renewed by the server (RFC 8739).
+    #[serde(default, rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewal>,
+}
+
+/// The payload of a request to change an order: only to cancel it (RFC 8739 section 3.1.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderUpdate {
+    /// The wished state: `canceled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 /// The payload of a finalize request (RFC 8555 section 7.4).

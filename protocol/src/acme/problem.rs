@@ -20,6 +20,14 @@ pub enum ErrorType {
     AlreadyRevoked,
     /// The certificate named in `replaces` has a successor (RFC 9773).
     AlreadyReplaced,
+    /// The order's certificates are not renewed any more: it was canceled (RFC 8739).
+    AutoRenewalCanceled,
+    /// The order cannot be canceled: it is not valid (RFC 8739).
+    AutoRenewalCancellationInvalid,
+    /// The order's certificates are not renewed any more: its end date has passed (RFC 8739).
+    AutoRenewalExpired,
+    /// The certificate is renewed automatically, so its order is canceled instead (RFC 8739).
+    AutoRenewalRevocationNotSupported,
     /// The CSR cannot be accepted.
     BadCsr,
     /// The nonce cannot be accepted: retry with the one in this response.
@@ -96,6 +104,10 @@ error_types! {
     AccountDoesNotExist = "accountDoesNotExist",
     AlreadyRevoked = "alreadyRevoked",
     AlreadyReplaced = "alreadyReplaced",
+    AutoRenewalCanceled = "autoRenewalCanceled",
+    AutoRenewalCancellationInvalid = "autoRenewalCancellationInvalid",
+    AutoRenewalExpired = "autoRenewalExpired",
+    AutoRenewalRevocationNotSupported = "autoRenewalRevocationNotSupported",
     BadCsr = "badCSR",
     BadNonce = "badNonce",
     BadPublicKey = "badPublicKey",
@@ -124,7 +136,7 @@ error_types! {
 impl ErrorType {
     /// Returns the HTTP status that goes with the type unless a text demands another one.
     ///
-    /// Source: RFC 8555 sections 6.2, 6.5, 7.3.6, 7.4 and 7.6, RFC 9773 section 5; where no text
+    /// Source: RFC 8555 sections 6.2, 6.5, 7.3.6, 7.4 and 7.6, RFC 8739 sections 3.1.2 and 3.3, RFC 9773 section 5; where no text
     /// names a status, the usual one for who must act.
     pub fn default_status(&self) -> u16 {
         match self {
@@ -133,7 +145,10 @@ impl ErrorType {
             | Self::UserActionRequired
             | Self::Caa
             | Self::RejectedIdentifier
-            | Self::ExternalAccountRequired => 403,
+            | Self::ExternalAccountRequired
+            | Self::AutoRenewalCanceled
+            | Self::AutoRenewalExpired
+            | Self::AutoRenewalRevocationNotSupported => 403,
             Self::AlreadyReplaced => 409,
             Self::RateLimited => 429,
             Self::ServerInternal => 500,
@@ -267,7 +282,15 @@ mod tests {
 
     #[test]
     fn every_type_survives_a_round_trip() {
-        for name in ["badCSR", "alreadyReplaced", "userActionRequired"] {
+        for name in [
+            "badCSR",
+            "alreadyReplaced",
+            "userActionRequired",
+            "autoRenewalCanceled",
+            "autoRenewalCancellationInvalid",
+            "autoRenewalExpired",
+            "autoRenewalRevocationNotSupported",
+        ] {
             let uri = format!("{NAMESPACE}{name}");
             let kind = ErrorType::from_uri(&uri);
             assert!(!matches!(kind, ErrorType::Other(_)), "{name}");

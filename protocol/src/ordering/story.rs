@@ -274,7 +274,7 @@ impl Story {
                 Some(url) => self.send(session, download(url), Stage::Certificate),
                 None => self.unexpected(&session, doing(Stage::Order), "it is valid but has no certificate"),
             },
-            OrderStatus::Invalid => self.fail(
+            OrderStatus::Invalid | OrderStatus::Canceled => self.fail(
                 &session,
                 OrderingError::Invalid {
                     problem: order.error.map(printable_problem).map(Box::new),

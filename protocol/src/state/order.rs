@@ -4,6 +4,8 @@
 //! pending -> ready -> processing -> valid
 //!    |         |          |
 //!    +---------+----------+-----> invalid
+//!
+//! valid -> canceled, for an order whose certificates are renewed (RFC 8739 section 3.1.2)
 //! ```
 //!
 //! Pending, ready and much of invalid are not facts of their own: they follow from the order's
@@ -24,6 +26,8 @@ pub enum Recorded {
     Valid,
     /// It has failed.
     Invalid,
+    /// Its certificates are not renewed any more.
+    Canceled,
 }
 
 /// An order's life as it stands at a moment.
@@ -39,6 +43,8 @@ pub enum OrderLife {
     Valid,
     /// It has failed for good.
     Invalid(Cause),
+    /// Its certificates are not renewed any more.
+    Canceled,
 }
 
 /// Why an order is invalid.
@@ -72,6 +78,7 @@ impl OrderLife {
             Recorded::Valid => return Self::Valid,
             Recorded::Processing => return Self::Processing(Processing(())),
             Recorded::Invalid => return Self::Invalid(Cause::Recorded),
+            Recorded::Canceled => return Self::Canceled,
             Recorded::Open => {}
         }
         let over = authorizations
@@ -104,6 +111,7 @@ impl OrderLife {
             Self::Processing(_) => OrderStatus::Processing,
             Self::Valid => OrderStatus::Valid,
             Self::Invalid(_) => OrderStatus::Invalid,
+            Self::Canceled => OrderStatus::Canceled,
         }
     }
 }
@@ -160,6 +168,7 @@ mod tests {
         check(Recorded::Valid, &[Deactivated], 11, OrderStatus::Valid);
         check(Recorded::Processing, &[Expired], 11, OrderStatus::Processing);
         check(Recorded::Invalid, &[Valid], 1, OrderStatus::Invalid);
+        check(Recorded::Canceled, &[Valid], 1, OrderStatus::Canceled);
     }
 
     #[test]

@@ -48,6 +48,20 @@ async fn chain(front: &AcmeFront, text: &str, position: usize, request: Request)
         return Err(no_certificate());
     }
     let leaf = leaf(front, signed.account.id, serial).await?;
+    chain_response(front, leaf, position, wants_der, |position| match position {
+        0 => front.links.certificate(serial),
+        other => front.links.alternate(serial, other),
+    })
+}
+
+/// Shows a certificate with the chain at a position; `link` gives the URL of each.
+pub(super) fn chain_response(
+    front: &AcmeFront,
+    leaf: Vec<u8>,
+    position: usize,
+    wants_der: bool,
+    link: impl Fn(usize) -> String,
+) -> Answer {
     let issuer = front.registrar.issuer();
     let pem = issuer.chain_pem(&leaf, position).ok_or_else(no_certificate)?;
     let mut response = if wants_der {
@@ -62,14 +76,10 @@ async fn chain(front: &AcmeFront, text: &str, position: usize, request: Request)
     };
     insert(response.headers_mut(), header::VARY, "Accept");
     for other in (1..issuer.chain_count()).filter(|other| *other != position) {
-        append_link(
-            response.headers_mut(),
-            &front.links.alternate(serial, other),
-            "alternate",
-        );
+        append_link(response.headers_mut(), &link(other), "alternate");
     }
     if position != 0 {
-        append_link(response.headers_mut(), &front.links.certificate(serial), "alternate");
+        append_link(response.headers_mut(), &link(0), "alternate");
     }
     Ok(response)
 }
@@ -83,14 +93,14 @@ async fn leaf(front: &AcmeFront, account: AccountId, serial: Serial) -> Result<V
     found.der().map(<[u8]>::to_vec).ok_or_else(no_certificate)
 }
 
-fn no_certificate() -> Trouble {
+pub(super) fn no_certificate() -> Trouble {
     Problem::malformed("There is no such certificate for this account.")
         .with_status(404)
         .into()
 }
 
 /// Whether a client asks for a single certificate and not for the chain.
-fn prefers_der(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_der(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|v| v.to_str().ok())

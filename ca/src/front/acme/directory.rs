@@ -5,7 +5,10 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use sigillo_protocol::acme::directory::{Directory, Meta};
+use sigillo_protocol::acme::{
+    auto_renewal::AutoRenewalMeta,
+    directory::{Directory, Meta},
+};
 
 use super::{AcmeFront, Answer, REPLAY_NONCE, Shared, json_response};
 use crate::front::links::path;
@@ -70,6 +73,11 @@ impl AcmeFront {
                     .iter()
                     .map(|p| (p.name.clone(), p.description.clone()))
                     .collect(),
+                auto_renewal: settings.auto_renewal.map(|rule| AutoRenewalMeta {
+                    min_lifetime: rule.min_lifetime_seconds.unsigned_abs(),
+                    max_duration: rule.max_duration_seconds.unsigned_abs(),
+                    allow_certificate_get: rule.allow_get,
+                }),
             },
         }
     }

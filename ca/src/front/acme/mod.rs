@@ -1,10 +1,11 @@
-//! The ACME resources over HTTP: RFC 8555, RFC 9773, and the profiles draft.
+//! The ACME resources over HTTP: RFC 8555, RFC 8739, RFC 9773, and the profiles draft.
 
 mod accounts;
 mod authorizations;
 mod certificates;
 mod directory;
 mod orders;
+mod star;
 mod terms;
 
 use std::sync::Arc;
@@ -111,6 +112,14 @@ pub fn router(front: Arc<AcmeFront>) -> Router {
             &under(path::CERTIFICATE, "/{serial}/alternate/{position}"),
             post(certificates::show_alternate),
         )
+        .route(
+            &under(path::STAR_CERTIFICATE, "/{order}"),
+            get(star::show_unsigned).post(star::show),
+        )
+        .route(
+            &under(path::STAR_CERTIFICATE, "/{order}/alternate/{position}"),
+            get(star::show_alternate_unsigned).post(star::show_alternate),
+        )
         .route(path::REVOKE_CERT, post(certificates::revoke))
         .route(&under(path::RENEWAL_INFO, "/{id}"), get(certificates::renewal_info))
         .route(
@@ -156,7 +165,7 @@ async fn common(State(front): Shared, request: Request, next: Next) -> Response 
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Link, Location, Replay-Nonce, Retry-After"),
+        HeaderValue::from_static("Link, Location, Replay-Nonce, Retry-After, Cert-Not-Before, Cert-Not-After"),
     );
     response
 }

@@ -8,7 +8,8 @@ use axum::{
 use sigillo_protocol::{
     acme::{
         account::OrdersPage,
-        order::{Finalize, NewOrder, Order as WireOrder, OrderStatus},
+        auto_renewal::AutoRenewal as WireAutoRenewal,
+        order::{Finalize, NewOrder, Order as WireOrder, OrderStatus, OrderUpdate},
         problem::Problem,
     },
     base64url,
@@ -16,7 +17,7 @@ use sigillo_protocol::{
 
 use super::{AcmeFront, Answer, Shared, append_link, id, json_response, require_own, with_location, with_retry_after};
 use crate::{
-    model::{AccountId, OrderId, Progress},
+    model::{AccountId, AutoRenewal, OrderId, Progress},
     registrar::{NewOrderRequest, StandingOrder},
 };
 
@@ -35,15 +36,21 @@ pub(super) async fn create(State(front): Shared, request: Request) -> Answer {
     Ok(front.order_response(StatusCode::CREATED, &standing))
 }
 
+/// Shows an order, or cancels it.
 pub(super) async fn show(State(front): Shared, Path(text): Path<String>, request: Request) -> Answer {
     let signed = front.open_by_account(request).await?;
-    signed.require_post_as_get()?;
-    let standing = front
-        .registrar
-        .order(signed.account.id, id(&text)?)
-        .await
-        .map_err(|r| front.trouble(r))?;
-    Ok(front.order_response(StatusCode::OK, &standing))
+    let (account, id) = (signed.account.id, id(&text)?);
+    let standing = if signed.is_post_as_get() {
+        front.registrar.order(account, id).await
+    } else {
+        let update: OrderUpdate = signed.payload()?;
+        if update.status.as_deref() != Some("canceled") {
+            let detail = "An order can only be fetched, or its status set to canceled (RFC 8739 section 3.1.2).";
+            return Err(Problem::malformed(detail).into());
+        }
+        front.registrar.cancel_order(account, id).await
+    };
+    Ok(front.order_response(StatusCode::OK, &standing.map_err(|r| front.trouble(r))?))
 }
 
 pub(super) async fn finalize(State(front): Shared, Path(text): Path<String>, request: Request) -> Answer {
@@ -124,6 +131,22 @@ impl AcmeFront {
             },
             replaces: order.replaces.clone(),
             profile: Some(order.profile.clone()),
+            auto_renewal: order.auto_renewal.as_ref().map(wire_auto_renewal),
+            star_certificate: match order.progress {
+                Progress::Renewing(_) => Some(self.links.star_certificate(order.id)),
+                _ => None,
+            },
         }
+    }
+}
+
+/// Shows what was agreed, as it was adjusted (RFC 8739 section 3.1.1).
+fn wire_auto_renewal(renewal: &AutoRenewal) -> WireAutoRenewal {
+    WireAutoRenewal {
+        start_date: renewal.start.filter(|_| renewal.start_given),
+        end_date: renewal.end,
+        lifetime: renewal.lifetime_seconds,
+        lifetime_adjust: renewal.adjust_seconds,
+        allow_certificate_get: renewal.allow_get.then_some(true),
     }
 }

@@ -69,6 +69,7 @@ impl Scene {
             not_after: None,
             profile: "default".into(),
             replaces: None,
+            auto_renewal: None,
             authorizations: Vec::new(),
             progress,
         }

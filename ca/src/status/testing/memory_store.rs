@@ -209,6 +209,12 @@ impl Store for MemoryStore {
     async fn order(&self, _: OrderId) -> Result<Option<OrderView>, ReadError> {
         elsewhere()
     }
+    async fn orders_due(&self, _: Timestamp, _: usize) -> Result<(Vec<Order>, Option<Timestamp>), ReadError> {
+        elsewhere()
+    }
+    async fn renewed_orders_of(&self, _: AccountId) -> Result<u64, ReadError> {
+        elsewhere()
+    }
     async fn orders_of(&self, _: AccountId, _: Page<OrderId>) -> Result<Vec<OrderView>, ReadError> {
         elsewhere()
     }

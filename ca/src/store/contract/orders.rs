@@ -8,8 +8,10 @@ use sigillo_protocol::acme::{
 
 use super::records::{account, at, authorization, batch, event, name, order};
 use crate::{
-    model::{AccountId, Authorization, AuthorizationId, Order, OrderId, Progress, Serial, Version},
-    store::{Batch, Change, CommitError, Page, Store, Unique},
+    model::{
+        AccountId, Authorization, AuthorizationId, AutoRenewal, Order, OrderId, Progress, Renewing, Serial, Version,
+    },
+    store::{Batch, Change, CommitError, Page, Premise, Store, Unique},
 };
 
 pub(super) async fn come_with_their_authorizations(store: &dyn Store) {
@@ -245,4 +247,93 @@ pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store)
         (vec![late.id], Some(at(50))),
         "what is decided is not due"
     );
+}
+
+fn renewed(owner: AccountId, due: Option<i64>) -> Order {
+    Order {
+        auto_renewal: Some(AutoRenewal {
+            start: Some(at(0)),
+            start_given: true,
+            end: at(900),
+            lifetime_seconds: 60,
+            adjust_seconds: Some(10),
+            allow_get: true,
+            csr: Some("MIIB".into()),
+        }),
+        progress: Progress::Renewing(Renewing {
+            certificate: Some(Serial::random()),
+            due: due.map(at),
+            failures: 2,
+            trouble: Some("no answer".into()),
+            ..Renewing::default()
+        }),
+        ..order(owner, 0, &[])
+    }
+}
+
+pub(super) async fn due_renewals_come_longest_due_first(store: &dyn Store) {
+    let owner = AccountId::random();
+    let (late, later, future) = (
+        renewed(owner, Some(5)),
+        renewed(owner, Some(3)),
+        renewed(owner, Some(50)),
+    );
+    for one in [&late, &later, &future, &renewed(owner, None), &order(owner, 0, &[])] {
+        store.commit(batch(Change::Order(one.clone()))).await.unwrap();
+    }
+    let read = store.order(late.id).await.unwrap().unwrap().order;
+    assert_eq!(
+        read,
+        Order {
+            version: Version(1),
+            ..late.clone()
+        },
+        "it is kept whole"
+    );
+    let list = async |now, limit| {
+        let (due, next) = store.orders_due(at(now), limit).await.unwrap();
+        (due.iter().map(|order| order.id).collect::<Vec<_>>(), next)
+    };
+    assert_eq!(list(10, 9).await, (vec![later.id, late.id], Some(at(50))));
+    assert_eq!(list(10, 1).await, (vec![later.id], Some(at(50))));
+    assert_eq!(list(2, 9).await, (vec![], Some(at(3))));
+
+    let canceled = Order {
+        version: Version(1),
+        progress: Progress::Canceled {
+            certificate: None,
+            at: at(9),
+            error: Some(Problem::new(ErrorType::Caa, "no")),
+        },
+        ..later
+    };
+    store.commit(batch(Change::Order(canceled.clone()))).await.unwrap();
+    assert_eq!(list(50, 9).await, (vec![late.id, future.id], None));
+    let read = store.order(canceled.id).await.unwrap().unwrap().order;
+    assert_eq!(read.progress, canceled.progress);
+    let listed = store.orders(Some("canceled"), Page::first(9)).await.unwrap();
+    assert_eq!(listed.iter().map(|order| order.id).collect::<Vec<_>>(), [canceled.id]);
+}
+
+pub(super) async fn renewals_are_counted_and_bounded(store: &dyn Store) {
+    let (ann, bob) = (AccountId::random(), AccountId::random());
+    for one in [
+        renewed(ann, Some(5)),
+        renewed(ann, Some(6)),
+        renewed(ann, None),
+        renewed(bob, Some(5)),
+        order(ann, 0, &[]),
+    ] {
+        store.commit(batch(Change::Order(one))).await.unwrap();
+    }
+    assert_eq!(store.renewed_orders_of(ann).await.unwrap(), 2);
+    assert_eq!(store.renewed_orders_of(bob).await.unwrap(), 1);
+    assert_eq!(store.renewed_orders_of(AccountId::random()).await.unwrap(), 0);
+
+    let third = renewed(ann, Some(7));
+    let asked = |most| batch(Change::Order(third.clone())).provided(Premise::RenewedOrdersBelow(ann, most));
+    assert!(matches!(store.commit(asked(2)).await, Err(CommitError::Conflict)));
+    assert!(store.order(third.id).await.unwrap().is_none());
+    store.commit(asked(3)).await.unwrap();
+    assert_eq!(store.renewed_orders_of(ann).await.unwrap(), 3);
 }

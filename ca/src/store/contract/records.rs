@@ -119,6 +119,7 @@ pub fn order(account: AccountId, created: i64, authorizations: &[&Authorization]
         not_after: None,
         profile: "default".into(),
         replaces: None,
+        auto_renewal: None,
         authorizations: authorizations.iter().map(|a| a.id).collect(),
         progress: Progress::Open,
     }

@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, ffi, params};
 
-use super::rows::{self, Sql};
+use super::{
+    reads,
+    rows::{self, Sql},
+};
 use crate::{
     audit::{self, Chain},
     model::{
@@ -129,6 +132,7 @@ fn require(connection: &Connection, premise: &Premise) -> Result<(), Refusal> {
         Premise::Authorization(id, version) => connection
             .prepare_cached("SELECT 1 FROM authorizations WHERE id = ?1 AND version = ?2")?
             .exists(params![id.as_bytes(), rows::count(version.0)])?,
+        Premise::RenewedOrdersBelow(account, most) => reads::renewed_orders_of(connection, *account)? < *most,
         Premise::KeyNotBlocked(spki_sha256) => !connection
             .prepare_cached("SELECT 1 FROM blocked_key WHERE spki_sha256 = ?1")?
             .exists(params![spki_sha256])?,
@@ -256,20 +260,21 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
     };
     let (id, version) = (order.id.as_bytes(), rows::count(order.version.0));
     let (expires, progress) = (rows::micros(order.expires), order.progress.as_str());
+    let due = order.due().map(rows::micros);
     let body = rows::to_body(&order)?;
     if was != Version::NEW {
         return replace(
             connection,
-            "UPDATE orders SET version = ?2, expires = ?3, progress = ?4, body = ?5
-             WHERE id = ?1 AND version = ?6",
-            params![id, version, expires, progress, body, rows::count(was.0)],
+            "UPDATE orders SET version = ?2, expires = ?3, progress = ?4, due = ?5, body = ?6
+             WHERE id = ?1 AND version = ?7",
+            params![id, version, expires, progress, due, body, rows::count(was.0)],
             Unique::Identity,
         );
     }
     insert(
         connection,
-        "INSERT INTO orders (id, version, account, created, expires, progress, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO orders (id, version, account, created, expires, progress, due, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             id,
             version,
@@ -277,6 +282,7 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
             rows::micros(order.created),
             expires,
             progress,
+            due,
             body
         ],
         Unique::Identity,

@@ -245,6 +245,14 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn orders_due(&self, now: Timestamp, limit: usize) -> Result<(Vec<Order>, Option<Timestamp>), ReadError> {
+        self.readers.read(move |c| reads::orders_due(c, now, limit)).await
+    }
+
+    async fn renewed_orders_of(&self, account: AccountId) -> Result<u64, ReadError> {
+        self.readers.read(move |c| reads::renewed_orders_of(c, account)).await
+    }
+
     async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError> {
         self.readers.read(move |c| reads::authorization(c, id)).await
     }

@@ -110,6 +110,22 @@ fn orders_where(c: &Connection, condition: &str, value: impl rusqlite::ToSql, pa
     })
 }
 
+pub(super) fn orders_due(c: &Connection, now: Timestamp, at_most: usize) -> Sql<(Vec<Order>, Option<Timestamp>)> {
+    let sql = "SELECT body FROM orders WHERE due <= ?1 ORDER BY due, id LIMIT ?2";
+    let due = many(c, sql, params![rows::micros(now), limit(at_most)], |row| {
+        rows::from_body(row, 0)
+    })?;
+    let sql = "SELECT due FROM orders WHERE due > ?1 ORDER BY due LIMIT 1";
+    let next = one(c, sql, [rows::micros(now)], |row| rows::time(row, 0))?;
+    Ok((due, next))
+}
+
+pub(super) fn renewed_orders_of(c: &Connection, account: AccountId) -> Sql<u64> {
+    let sql = "SELECT COUNT(*) FROM orders WHERE account = ?1 AND due IS NOT NULL";
+    c.prepare_cached(sql)?
+        .query_row([account.as_bytes()], |row| rows::number(row, 0))
+}
+
 pub(super) fn authorization(c: &Connection, id: AuthorizationId) -> Sql<Option<Authorization>> {
     one(
         c,

@@ -11,7 +11,7 @@ use super::OpenError;
 /// The steps, each from the version before it; a store's version is how many it has taken.
 ///
 /// A step that was released is never changed: what is wrong with it is mended by the next one.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, RENEWED_ORDERS];
 
 const FIRST: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -140,6 +140,13 @@ const FIRST: &str = "
     );
 ";
 
+/// Orders whose certificates are renewed: when the next one is due, and how many of them an account has.
+const RENEWED_ORDERS: &str = "
+    ALTER TABLE orders ADD COLUMN due BIGINT;
+    CREATE INDEX orders_by_due ON orders (due) WHERE due IS NOT NULL;
+    CREATE INDEX orders_renewed_by_account ON orders (account) WHERE due IS NOT NULL;
+";
+
 /// The name of the store's own identity in `meta`.
 pub(super) const IDENTITY: &str = "identity";
 
@@ -204,6 +211,32 @@ mod tests {
         assert_eq!(identity(&connection), before);
         renew_identity(&connection).unwrap();
         assert_ne!(identity(&connection), before);
+    }
+
+    #[test]
+    fn an_older_store_is_brought_up_with_what_is_in_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE schema_version (version BIGINT NOT NULL); INSERT INTO schema_version VALUES (1);",
+            )
+            .unwrap();
+        connection.execute_batch(FIRST).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO orders (id, version, account, created, expires, progress, body)
+                 VALUES (x'01', 1, x'02', 3, 4, 'open', '{}')",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let row: (i64, Option<i64>, i64) = connection
+            .query_row(
+                "SELECT expires, due, (SELECT version FROM schema_version) FROM orders",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!(row, (4, None, STEPS.len() as i64));
     }
 
     #[test]
