@@ -16,4 +16,6 @@ mod program_options;
 mod reload;
 mod renewal;
 mod revocation;
+mod star;
+mod star_refusals;
 mod terms;
