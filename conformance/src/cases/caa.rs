@@ -4,7 +4,7 @@ use crate::case::{Case, Finding, Judgement, OrFail, ensure, may, must, must_read
 use crate::issue::identifiers;
 use crate::keys::Key;
 use crate::request::Csr;
-use crate::responder::dns::{CAA, SERVFAIL, caa};
+use crate::responder::dns::{CAA, Dns, SERVFAIL, caa};
 use crate::suite::{Account, Run};
 use serde_json::json;
 
@@ -41,14 +41,29 @@ pub(super) const CASES: &[Case] = &[
 
 const FOREIGN: &str = "ca.elsewhere.example";
 
-/// The target's own name in CAA.
-fn identity(run: &Run) -> Judgement<String> {
-    run.dns()?;
+/// The test zone, at a target that asks this run for its names: whether it heeds CAA shows then.
+fn zone(run: &Run) -> Judgement<&Dns> {
+    let dns = run.dns()?;
+    run.certificate()?;
+    if dns.is_asked() {
+        Ok(dns)
+    } else {
+        Err(Finding::Blocked(
+            "the target does not ask this run's DNS for names".into(),
+        ))
+    }
+}
+
+/// The target's own name in CAA; without it cases judge only what forbids everybody.
+fn own(run: &Run) -> Option<String> {
     let identities = crate::issue::strings(&run.directory["meta"]["caaIdentities"]);
-    identities
-        .into_iter()
-        .next()
-        .ok_or_else(|| Finding::NotOffered("no caaIdentities".into()))
+    identities.into_iter().next()
+}
+
+/// The same in cases that are about that name.
+fn identity(run: &Run) -> Judgement<String> {
+    zone(run)?;
+    own(run).ok_or_else(|| Finding::NotOffered("no caaIdentities".into()))
 }
 
 type Records<'a> = &'a [(u8, &'a str, &'a str)];
@@ -84,13 +99,8 @@ fn outcome(run: &Run, account: &Account, names: &[String], kind: &str) -> Judgem
     }
 }
 
-fn allowed(run: &Run, records: Records<'_>, what: &str) -> Judgement {
-    let name = run.name("caa");
-    run.dns()?.set_caa(&name, records);
-    if let Err(why) = outcome(run, run.account()?, &[name], "http-01")? {
-        return Err(Finding::Fail(format!("{what}: expected a certificate, got {why}")));
-    }
-    Ok(())
+fn is_issued(result: Result<(), String>, what: &str) -> Judgement {
+    result.map_err(|why| Finding::Fail(format!("{what}: expected a certificate, got {why}")))
 }
 
 fn is_caa_refusal(result: Result<(), String>, what: &str) -> Judgement {
@@ -101,65 +111,103 @@ fn is_caa_refusal(result: Result<(), String>, what: &str) -> Judgement {
     }
 }
 
-fn forbidden(run: &Run, records: Records<'_>, what: &str) -> Judgement {
+/// What became of an order for a name with these records.
+fn with(run: &Run, records: Records<'_>) -> Judgement<Result<(), String>> {
     let name = run.name("caa");
     run.dns()?.set_caa(&name, records);
-    is_caa_refusal(outcome(run, run.account()?, &[name], "http-01")?, what)
+    outcome(run, run.account()?, &[name], "http-01")
+}
+
+/// The same for a wildcard.
+fn wildcard(run: &Run, records: Records<'_>) -> Judgement<Result<(), String>> {
+    let base = run.name("wild");
+    run.dns()?.set_caa(&base, records);
+    outcome(run, run.account()?, &[format!("*.{base}")], "dns-01")
+}
+
+/// Records that let the target issue, each set with its name.
+fn allow(run: &Run, sets: &[(&str, Records<'_>)]) {
+    run.each(sets, |(what, records)| is_issued(with(run, records)?, what));
+}
+
+/// Records that forbid the target to issue.
+fn forbid(run: &Run, sets: &[(&str, Records<'_>)]) {
+    run.each(sets, |(what, records)| is_caa_refusal(with(run, records)?, what));
 }
 
 fn c8555_7_1_1_04(run: &Run) -> Judgement {
     let own = identity(run)?;
-    for identity in crate::issue::strings(&run.directory["meta"]["caaIdentities"]) {
-        allowed(run, &[(0, "issue", &identity)], &format!("issue {identity}"))?;
-    }
-    forbidden(run, &[(0, "issue", &format!("x{own}"))], "issue by a name not listed")
+    run.each(
+        crate::issue::strings(&run.directory["meta"]["caaIdentities"]),
+        |identity| is_issued(with(run, &[(0, "issue", &identity)])?, &format!("issue {identity}")),
+    );
+    forbid(
+        run,
+        &[("issue by a name not listed", &[(0, "issue", &format!("x{own}"))])],
+    );
+    Ok(())
 }
 
 fn c8659_3_01(run: &Run) -> Judgement {
-    identity(run)?;
-    forbidden(run, &[(0, "issue", FOREIGN)], "issue for another CA")
+    zone(run)?;
+    forbid(run, &[("issue for another CA", &[(0, "issue", FOREIGN)])]);
+    Ok(())
 }
 
 fn c8659_3_02(run: &Run) -> Judgement {
-    identity(run)?;
+    let dns = zone(run)?;
     let names = [run.name("free"), run.name("bound")];
-    run.dns()?.set_caa(&names[1], &[(0, "issue", FOREIGN)]);
-    is_caa_refusal(
-        outcome(run, run.account()?, &names, "http-01")?,
-        "one of two names is forbidden",
-    )
+    dns.set_caa(&names[1], &[(0, "issue", FOREIGN)]);
+    let result = outcome(run, run.account()?, &names, "http-01")?;
+    run.check(is_caa_refusal(result, "one of two names is forbidden"));
+    let base = run.name("bound");
+    dns.set_caa(&base, &[(0, "issue", FOREIGN)]);
+    let names = [run.name("free"), format!("*.{base}")];
+    let result = outcome(run, run.account()?, &names, "dns-01")?;
+    is_caa_refusal(result, "a wildcard beside a free name is forbidden")
 }
 
 fn c8659_3_03(run: &Run) -> Judgement {
-    let own = identity(run)?;
-    let dns = run.dns()?;
+    let dns = zone(run)?;
     let top = run.name("climb");
     dns.set_caa(&top, &[(0, "issue", FOREIGN)]);
-    dns.set_caa(&format!("b.{top}"), &[(0, "issue", &own)]);
-    let below = outcome(run, run.account()?, &[format!("a.b.{top}")], "http-01")?;
-    ensure!(below.is_ok(), "the nearer set allows: {below:?}");
-    is_caa_refusal(
-        outcome(run, run.account()?, &[format!("a.c.{top}")], "http-01")?,
-        "the farther set forbids",
-    )
+    // It restricts nothing, and ends the search.
+    dns.set_caa(&format!("b.{top}"), &[(0, "iodef", "mailto:a@conformance.test")]);
+    let nearer = outcome(run, run.account()?, &[format!("a.b.{top}")], "http-01")?;
+    run.check(is_issued(nearer, "the nearer set allows"));
+    if let Some(own) = own(run) {
+        dns.set_caa(&format!("d.{top}"), &[(0, "issue", &own)]);
+        let nearer = outcome(run, run.account()?, &[format!("a.d.{top}")], "http-01")?;
+        run.check(is_issued(nearer, "the nearer set names this CA"));
+    }
+    run.each(["c", "x.y.z"], |below| {
+        let farther = outcome(run, run.account()?, &[format!("{below}.{top}")], "http-01")?;
+        is_caa_refusal(farther, &format!("the set above {below} forbids"))
+    });
+    Ok(())
 }
 
 fn c8659_3_04(run: &Run) -> Judgement {
-    identity(run)?;
-    allowed(run, &[], "no set")?;
-    allowed(run, &[(0, "iodef", "mailto:a@conformance.test")], "iodef alone")?;
-    allowed(run, &[(0, "unknown", "x")], "an unknown property")
+    zone(run)?;
+    allow(
+        run,
+        &[
+            ("no set", &[]),
+            ("iodef alone", &[(0, "iodef", "mailto:a@conformance.test")]),
+            ("an unknown property", &[(0, "unknown", "x")]),
+        ],
+    );
+    Ok(())
 }
 
 fn c8659_3_05(run: &Run) -> Judgement {
-    identity(run)?;
-    let dns = run.dns()?;
+    let dns = zone(run)?;
     let parent = run.name("target");
     dns.set_caa(&parent, &[(0, "issue", FOREIGN)]);
     let name = run.name("alias");
     dns.set_alias(&name, &format!("x.{parent}"));
     let climbed = outcome(run, run.account()?, &[name], "http-01")?;
-    ensure!(climbed.is_ok(), "the set above an alias's target was used: {climbed:?}");
+    run.check(is_issued(climbed, "a set above an alias's target"));
     let target = run.name("target");
     dns.set_caa(&target, &[(0, "issue", FOREIGN)]);
     let name = run.name("alias");
@@ -170,116 +218,141 @@ fn c8659_3_05(run: &Run) -> Judgement {
     )
 }
 
-fn wildcard(run: &Run, records: Records<'_>) -> Judgement<(String, Result<(), String>)> {
-    let base = run.name("wild");
-    run.dns()?.set_caa(&base, records);
-    let result = outcome(run, run.account()?, &[format!("*.{base}")], "dns-01")?;
-    Ok((base, result))
-}
-
 fn c8659_3_06(run: &Run) -> Judgement {
-    let own = identity(run)?;
-    let (base, result) = wildcard(run, &[(0, "issue", &own)])?;
-    ensure!(result.is_ok(), "a wildcard whose base allows: {result:?}");
-    let asked = run.dns()?.questions(&base).iter().any(|question| question.kind == CAA);
-    ensure!(asked, "no CAA question for {base}");
-    Ok(())
+    let dns = zone(run)?;
+    let base = run.name("wild");
+    dns.set_caa(&base, &[(0, "iodef", "mailto:a@conformance.test")]);
+    let result = outcome(run, run.account()?, &[format!("*.{base}")], "dns-01")?;
+    run.check(is_issued(result, "a wildcard whose base allows"));
+    let asked = dns.questions(&base).iter().any(|question| question.kind == CAA);
+    run.demand(asked, || "no CAA question for the base name of a wildcard".into());
+    let result = wildcard(run, &[(0, "issue", FOREIGN)])?;
+    is_caa_refusal(result, "a wildcard whose base forbids")
 }
 
 fn c8659_4_1_01(run: &Run) -> Judgement {
-    let own = identity(run)?;
-    for flags in [128, 129, 255] {
-        forbidden(
+    zone(run)?;
+    run.each([128u8, 129, 255], |flags| {
+        let what = format!("an unknown property with flags {flags}");
+        is_caa_refusal(with(run, &[(flags, "tbs", "x")])?, &what)
+    });
+    run.each([1u8, 127], |flags| {
+        let what = format!("an unknown property with flags {flags}");
+        is_issued(with(run, &[(flags, "tbs", "x")])?, &what)
+    });
+    if let Some(own) = own(run) {
+        forbid(
             run,
-            &[(0, "issue", &own), (flags, "tbs", "x")],
-            &format!("an unknown property with flags {flags}"),
-        )?;
+            &[(
+                "a critical unknown property beside issue",
+                &[(0, "issue", &own), (128, "tbs", "x")],
+            )],
+        );
+        allow(run, &[("a known property with flags 128", &[(128, "issue", &own)])]);
     }
-    for flags in [1, 127] {
-        allowed(
-            run,
-            &[(0, "issue", &own), (flags, "tbs", "x")],
-            &format!("an unknown property with flags {flags}"),
-        )?;
-    }
-    allowed(run, &[(128, "issue", &own)], "a known property with flags 128")
+    Ok(())
 }
 
 fn c8659_4_1_02(run: &Run) -> Judgement {
-    let own = identity(run)?;
-    forbidden(run, &[(0, "ISSUE", FOREIGN)], "ISSUE for another CA")?;
-    allowed(run, &[(0, "IsSue", &own)], "IsSue")?;
-    let (_, result) = wildcard(run, &[(0, "issue", &own), (0, "IssueWild", FOREIGN)])?;
-    is_caa_refusal(result, "IssueWild for another CA")
+    zone(run)?;
+    forbid(
+        run,
+        &[
+            ("ISSUE for another CA", &[(0, "ISSUE", FOREIGN)]),
+            ("IsSuE for another CA", &[(0, "IsSuE", FOREIGN)]),
+        ],
+    );
+    let result = wildcard(run, &[(0, "IssueWild", FOREIGN)])?;
+    run.check(is_caa_refusal(result, "IssueWild for another CA"));
+    if let Some(own) = own(run) {
+        allow(run, &[("IsSue", &[(0, "IsSue", &own)])]);
+    }
+    Ok(())
 }
 
 fn c8659_4_2_01(run: &Run) -> Judgement {
-    let own = identity(run)?;
-    allowed(
+    zone(run)?;
+    forbid(
         run,
-        &[(0, "issue", FOREIGN), (0, "issue", &own)],
-        "own and foreign together",
-    )?;
-    allowed(
-        run,
-        &[(0, "issue", ";"), (0, "issue", &own)],
-        "an empty one beside the own",
-    )?;
-    forbidden(run, &[(0, "issue", ";")], "an empty one alone")?;
-    forbidden(run, &[(0, "issue", "")], "no value")
+        &[
+            ("an empty one alone", &[(0, "issue", ";")]),
+            ("no value", &[(0, "issue", "")]),
+            (
+                "an empty one beside a foreign one",
+                &[(0, "issue", ";"), (0, "issue", FOREIGN)],
+            ),
+        ],
+    );
+    if let Some(own) = own(run) {
+        allow(
+            run,
+            &[
+                ("own and foreign together", &[(0, "issue", FOREIGN), (0, "issue", &own)]),
+                ("an empty one beside the own", &[(0, "issue", ";"), (0, "issue", &own)]),
+            ],
+        );
+    }
+    Ok(())
 }
 
 fn c8659_4_2_02(run: &Run) -> Judgement {
-    let own = identity(run)?;
-    for value in [
-        "%%%%%".to_owned(),
-        format!("{own}."),
-        format!("{own}; =x"),
-        format!("{own} x"),
-    ] {
-        forbidden(run, &[(0, "issue", &value)], &format!("the value {value:?}"))?;
+    zone(run)?;
+    let mut off = vec!["%%%%%".to_owned(), "-".to_owned(), "a b".to_owned(), "=".to_owned()];
+    let mut odd = Vec::new();
+    if let Some(own) = own(run) {
+        off.extend([format!("{own}."), format!("{own}; =x"), format!("{own} x")]);
+        odd.extend([format!(" {own} "), format!("\t{own}\t;"), format!("{own} ; x=y ; z=1")]);
     }
-    for value in [format!(" {own} "), format!("\t{own}\t;"), format!("{own} ; x=y ; z=1")] {
-        allowed(run, &[(0, "issue", &value)], &format!("the value {value:?}"))?;
-    }
+    run.each(off, |value| {
+        is_caa_refusal(with(run, &[(0, "issue", &value)])?, &format!("the value {value:?}"))
+    });
+    run.each(odd, |value| {
+        is_issued(with(run, &[(0, "issue", &value)])?, &format!("the value {value:?}"))
+    });
     Ok(())
 }
 
 fn c8659_4_3_01(run: &Run) -> Judgement {
-    identity(run)?;
-    allowed(run, &[(0, "issuewild", FOREIGN)], "issuewild for another CA")
+    zone(run)?;
+    allow(run, &[("issuewild for another CA", &[(0, "issuewild", FOREIGN)])]);
+    Ok(())
 }
 
 fn c8659_4_3_02(run: &Run) -> Judgement {
-    let own = identity(run)?;
-    let (_, result) = wildcard(run, &[(0, "issue", &own), (0, "issuewild", FOREIGN)])?;
-    is_caa_refusal(result, "issuewild for another CA")?;
-    let (_, result) = wildcard(run, &[(0, "issue", FOREIGN)])?;
-    is_caa_refusal(result, "issue for another CA")?;
-    let (_, result) = wildcard(run, &[(0, "issue", FOREIGN), (0, "issuewild", &own)])?;
-    ensure!(result.is_ok(), "issuewild for this CA: {result:?}");
+    zone(run)?;
+    let result = wildcard(run, &[(0, "issuewild", FOREIGN)])?;
+    run.check(is_caa_refusal(result, "issuewild for another CA"));
+    let result = wildcard(run, &[(0, "issue", FOREIGN)])?;
+    run.check(is_caa_refusal(result, "issue for another CA"));
+    if let Some(own) = own(run) {
+        let result = wildcard(run, &[(0, "issue", &own), (0, "issuewild", FOREIGN)])?;
+        run.check(is_caa_refusal(result, "issuewild for another CA beside the own issue"));
+        let result = wildcard(run, &[(0, "issue", FOREIGN), (0, "issuewild", &own)])?;
+        run.check(is_issued(result, "issuewild for this CA"));
+    }
     Ok(())
 }
 
 fn c8659_4_4_01(run: &Run) -> Judgement {
-    identity(run)?;
-    allowed(run, &[(0, "iodef", "https://reports.example/")], "iodef alone")
+    zone(run)?;
+    allow(run, &[("iodef alone", &[(0, "iodef", "https://reports.example/")])]);
+    Ok(())
 }
 
 fn c8659_5_4_01(run: &Run) -> Judgement {
-    identity(run)?;
+    let dns = zone(run)?;
     let name = run.name("source");
     let result = outcome(run, run.account()?, std::slice::from_ref(&name), "http-01")?;
-    ensure!(result.is_ok(), "a free name: {result:?}");
-    let asked = run.dns()?.questions(&name).iter().any(|question| question.kind == CAA);
-    ensure!(asked, "no CAA question came for {name}");
+    run.check(is_issued(result, "a free name"));
+    let asked = dns.questions(&name).iter().any(|question| question.kind == CAA);
+    ensure!(asked, "a certificate was issued and no CAA question came");
     Ok(())
 }
 
 fn c8659_6_3_01(run: &Run) -> Judgement {
-    identity(run)?;
+    let dns = zone(run)?;
     let name = run.name("broken");
-    run.dns()?.fail(&name, CAA, SERVFAIL);
+    dns.fail(&name, CAA, SERVFAIL);
     let result = outcome(run, run.account()?, &[name], "http-01")?;
     run.expect(result.is_err(), || {
         "a certificate was issued although CAA could not be had".into()
@@ -290,7 +363,7 @@ fn c8659_6_3_01(run: &Run) -> Judgement {
 fn c8657_3_01(run: &Run) -> Judgement {
     let own = identity(run)?;
     let value = format!("{own}; accounturi={}", run.account()?.url);
-    allowed(run, &[(0, "issue", &value)], "the account's own URL")?;
+    allow(run, &[("the account's own URL", &[(0, "issue", &value)])]);
     let name = run.name("caa");
     run.dns()?.set_caa(&name, &[(0, "issue", &value)]);
     is_caa_refusal(
@@ -302,48 +375,47 @@ fn c8657_3_01(run: &Run) -> Judgement {
 fn c8657_3_02(run: &Run) -> Judgement {
     let own = identity(run)?;
     let url = &run.account()?.url;
-    for parameter in [
-        "accounturi=not-a-uri".to_owned(),
-        "accounturi=".to_owned(),
-        "accounturi=https://elsewhere.example/acct/1".to_owned(),
-        format!("accounturi={url}; accounturi={url}"),
-    ] {
-        forbidden(run, &[(0, "issue", &format!("{own}; {parameter}"))], &parameter)?;
-    }
+    let parameters = [
+        ("not a URI", "accounturi=not-a-uri".to_owned()),
+        ("empty", "accounturi=".to_owned()),
+        ("of elsewhere", "accounturi=https://elsewhere.example/acct/1".to_owned()),
+        ("twice", format!("accounturi={url}; accounturi={url}")),
+    ];
+    run.each(parameters, |(what, parameter)| {
+        let value = format!("{own}; {parameter}");
+        is_caa_refusal(with(run, &[(0, "issue", &value)])?, &format!("an accounturi {what}"))
+    });
     let odd = format!("{own}; accounturi=x");
-    allowed(
+    allow(
         run,
-        &[(0, "issue", &odd), (0, "issue", &own)],
-        "another property without it",
-    )
+        &[("another property without it", &[(0, "issue", &odd), (0, "issue", &own)])],
+    );
+    Ok(())
 }
 
 fn c8657_3_03(run: &Run) -> Judgement {
-    identity(run)?;
+    zone(run)?;
     let value = format!("{FOREIGN}; accounturi={}", run.account()?.url);
-    forbidden(run, &[(0, "issue", &value)], "a foreign issuer with the account's URL")
+    forbid(
+        run,
+        &[("a foreign issuer with the account's URL", &[(0, "issue", &value)])],
+    );
+    Ok(())
 }
 
 fn c8657_4_01(run: &Run) -> Judgement {
     let own = identity(run)?;
-    allowed(
+    let listing = |methods: &str| format!("{own}; validationmethods={methods}");
+    allow(
         run,
-        &[(0, "issue", &format!("{own}; validationmethods=http-01"))],
-        "http-01 is listed",
-    )?;
-    allowed(
-        run,
-        &[(0, "issue", &format!("{own}; validationmethods=dns-01,http-01"))],
-        "both are listed",
-    )?;
-    forbidden(
-        run,
-        &[(0, "issue", &format!("{own}; validationmethods=dns-01"))],
-        "only dns-01 is listed",
-    )?;
+        &[
+            ("http-01 is listed", &[(0, "issue", &listing("http-01"))]),
+            ("both are listed", &[(0, "issue", &listing("dns-01,http-01"))]),
+        ],
+    );
+    forbid(run, &[("only dns-01 is listed", &[(0, "issue", &listing("dns-01"))])]);
     let name = run.name("caa");
-    run.dns()?
-        .set_caa(&name, &[(0, "issue", &format!("{own}; validationmethods=http-01"))]);
+    run.dns()?.set_caa(&name, &[(0, "issue", &listing("http-01"))]);
     is_caa_refusal(
         outcome(run, run.account()?, &[name], "dns-01")?,
         "only http-01 is listed",
@@ -352,22 +424,17 @@ fn c8657_4_01(run: &Run) -> Judgement {
 
 fn c8657_4_02(run: &Run) -> Judgement {
     let own = identity(run)?;
-    for list in ["", "http-01,,dns-01", "x-1,dns-01"] {
-        forbidden(
-            run,
-            &[(0, "issue", &format!("{own}; validationmethods={list}"))],
-            &format!("the methods {list:?}"),
-        )?;
-    }
-    allowed(
-        run,
-        &[(0, "issue", &format!("{own}; validationmethods=x-1,http-01"))],
-        "an unknown method beside",
-    )
+    run.each(["", "http-01,,dns-01", "x-1,dns-01"], |list| {
+        let value = format!("{own}; validationmethods={list}");
+        is_caa_refusal(with(run, &[(0, "issue", &value)])?, &format!("the methods {list:?}"))
+    });
+    let value = format!("{own}; validationmethods=x-1,http-01");
+    allow(run, &[("an unknown method beside", &[(0, "issue", &value)])]);
+    Ok(())
 }
 
 fn c8657_5_5_01(run: &Run) -> Judgement {
-    identity(run)?;
+    zone(run)?;
     let account = run.account()?;
     let name = run.name("late");
     let order = run.ready_order(account, std::slice::from_ref(&name))?;

@@ -95,6 +95,11 @@ impl Dns {
         Ok(Self { inner })
     }
 
+    /// Whether any question has come.
+    pub(crate) fn is_asked(&self) -> bool {
+        !open(&self.inner.questions).is_empty()
+    }
+
     /// Sets the records of a name and type; an empty set is an empty answer.
     pub(crate) fn set(&self, name: &str, kind: u16, records: Vec<Vec<u8>>) {
         open(&self.inner.records).insert((name.to_ascii_lowercase(), kind), records);
