@@ -217,15 +217,42 @@ impl Client {
     }
 
     fn exchange(&self, request: &Request) -> Result<Answer, String> {
-        let url = Url::parse(&request.url).ok_or("not an absolute URL")?;
+        self.open(&request.url)?.send(request)
+    }
+
+    /// A connection that is ready to send, its handshake done.
+    pub(crate) fn open(&self, url: &str) -> Result<Connection, String> {
+        let url = Url::parse(url).ok_or("not an absolute URL")?;
         let mut stream = connect(&url)?;
-        let head = head(request, &url);
         if url.scheme == "http" {
-            return converse(&mut stream, &head, request);
+            return Ok(Connection {
+                url,
+                stream: Box::new(stream),
+            });
         }
         let name = ServerName::try_from(url.host.trim_matches(['[', ']']).to_owned()).map_err(|e| e.to_string())?;
-        let connection = ClientConnection::new(self.tls.clone(), name).map_err(|error| error.to_string())?;
-        converse(&mut StreamOwned::new(connection, stream), &head, request)
+        let mut connection = ClientConnection::new(self.tls.clone(), name).map_err(|error| error.to_string())?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).map_err(|error| error.to_string())?;
+        }
+        let stream = Box::new(StreamOwned::new(connection, stream));
+        Ok(Connection { url, stream })
+    }
+}
+
+/// A stream to a target.
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// An open connection; it serves one request.
+pub(crate) struct Connection {
+    url: Url,
+    stream: Box<dyn Stream>,
+}
+
+impl Connection {
+    pub(crate) fn send(mut self, request: &Request) -> Result<Answer, String> {
+        converse(&mut self.stream, &head(request, &self.url), request)
     }
 }
 

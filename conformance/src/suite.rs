@@ -163,13 +163,47 @@ impl Run {
         nonce.ok_or_else(|| Finding::Fail("newNonce gave no Replay-Nonce".into()))
     }
 
+    /// A POST as ACME has it.
+    pub(crate) fn acme_post(&self, url: &str, body: impl Into<Vec<u8>>) -> Request {
+        Request::new("POST", url)
+            .header("Content-Type", "application/jose+json")
+            .body(body)
+    }
+
     /// Posts a body as ACME bodies are posted.
     pub(crate) fn post_body(&self, url: &str, body: impl Into<Vec<u8>>) -> Judgement<Answer> {
-        self.send(
-            &Request::new("POST", url)
-                .header("Content-Type", "application/jose+json")
-                .body(body),
-        )
+        self.send(&self.acme_post(url, body))
+    }
+
+    /// Sends several requests as nearly at once as can be, over connections that were made before.
+    pub(crate) fn send_at_once(&self, requests: Vec<Request>) -> Judgement<Vec<Answer>> {
+        let open = |request: &Request| self.client.open(&request.url).map_err(Finding::Fail);
+        let connections = requests.iter().map(open).collect::<Judgement<Vec<_>>>()?;
+        let start = std::sync::Barrier::new(requests.len());
+        let answers: Vec<Result<Answer, String>> = std::thread::scope(|scope| {
+            let start = &start;
+            let racers: Vec<_> = requests
+                .iter()
+                .zip(connections)
+                .map(|(request, connection)| {
+                    scope.spawn(move || {
+                        start.wait();
+                        connection.send(request)
+                    })
+                })
+                .collect();
+            let died = || Err("the thread that sent it died".into());
+            racers
+                .into_iter()
+                .map(|racer| racer.join().unwrap_or_else(|_| died()))
+                .collect()
+        });
+        let told = |(request, answer): (&Request, Result<Answer, String>)| {
+            let answer = answer.map_err(|why| Finding::Fail(format!("{} {}: {why}", request.method, request.url)))?;
+            self.evidence.exchange(request, &answer);
+            Ok(answer)
+        };
+        requests.iter().zip(answers).map(told).collect()
     }
 
     /// A sound draft with a fresh nonce.

@@ -1,18 +1,15 @@
 //! RSA by hand, for what a sound library refuses to sign: short keys, SHA-1, an exponent of one, odd salts.
 //!
-//! The two keys are published here and good for nothing but being refused.
+//! Short keys are fresh each time: a server that takes one for an account must not know it again where a case uses one for
+//! something else. The long key is published here and good for nothing but being refused.
 
 use num_bigint::BigUint;
+use serde_json::{Value, json};
 
+use crate::base64;
 use crate::der;
 use crate::keys::{random, sha1, sha256};
 
-const MODULUS_1024: &str = "dcfc361c49724bbfc4ff6fe15d53a783160095e6f7e400eeed8a6773d2bf1b98414dcedaf90275006478e11677c26d7bb4b1a6551a895ac4\
-     2eafd3a15426fa60bedcd1d19465c1b043da68472e5837f022a41dd87631c950e32c697ecd220d25af73995c054076ef1331a4f5ae09c92d\
-     bad86caad397158369f985a59d721dad";
-const PRIVATE_1024: &str = "b901c1ff6e91eccef10b754c34c8fb5de886b6f8f62201920676afe3acd56831d0c26662b6c412d630476f125353083bdfec36b7db0e9159\
-     db4842a23704a6e9d733014241ad25e3788dabbb61a43c26424cbabef961d4de28afada0d6937b13f1e62bfcb2e5624670233f590f9ae52d\
-     442ecbd250913ba5167b7fb733aa68e1";
 const MODULUS_2048: &str = "d0fd2957982bc7fabb66e39ecc8f64ac4f9baccf7373f22e582d13296c0386c3b8deb66a1aac1043bde1bf814321b8aee754d9fce73d799e\
      cd14b5840460e005795b234dc94e074e2e60dbda652b83510fb391c52da47f4a59a5c9b8c9ecaac7fdfb26009c1bddbf8c32130e5bff82f8\
      f011ba68fae62bb87072dd1a8ca27084dcb82428048fac93d9b33b972eb7ae4d0b53d46dcde7d98fdc804362e79fd589f59731fea747d5cc\
@@ -42,22 +39,62 @@ impl RawRsa {
         }
     }
 
+    /// A fresh key of exactly so many bits.
+    fn fresh(bits: u64) -> Self {
+        let exponent = BigUint::from(65537u32);
+        let one = BigUint::from(1u32);
+        loop {
+            let (p, q) = (prime(bits / 2), prime(bits - bits / 2));
+            let modulus = &p * &q;
+            let order = (&p - &one) * (&q - &one);
+            match exponent.modinv(&order) {
+                Some(private) if modulus.bits() == bits => {
+                    return Self {
+                        modulus,
+                        exponent,
+                        private,
+                    };
+                }
+                // One time in a few the product is a bit short, or the exponent has no inverse.
+                _ => {}
+            }
+        }
+    }
+
     /// Too short for anything.
     pub(crate) fn bits_1024() -> Self {
-        Self::new(MODULUS_1024, PRIVATE_1024, 65537)
+        Self::fresh(1024)
+    }
+
+    /// One bit short of what is allowed.
+    pub(crate) fn bits_2047() -> Self {
+        Self::fresh(2047)
     }
 
     pub(crate) fn bits_2048() -> Self {
         Self::new(MODULUS_2048, PRIVATE_2048, 65537)
     }
 
-    /// With an exponent of one a signature is the padded digest itself.
+    /// With an exponent of one a signature is the padded digest itself, whatever the modulus.
     pub(crate) fn exponent_one() -> Self {
-        Self::new(MODULUS_2048, "1", 1)
+        let mut modulus = random::<256>();
+        modulus[0] |= 0x80;
+        modulus[255] |= 1;
+        Self {
+            modulus: BigUint::from_bytes_be(&modulus),
+            exponent: 1u32.into(),
+            private: 1u32.into(),
+        }
     }
 
     pub(crate) fn modulus(&self) -> Vec<u8> {
         self.modulus.to_bytes_be()
+    }
+
+    /// The public key as a JWK.
+    pub(crate) fn jwk(&self) -> Value {
+        let exponent = self.exponent.to_bytes_be();
+        json!({"kty": "RSA", "n": base64::url(self.modulus()), "e": base64::url(exponent)})
     }
 
     /// The DER of SubjectPublicKeyInfo.
@@ -109,6 +146,27 @@ impl RawRsa {
     }
 }
 
+/// What is divided by them need not be tried by the slower test.
+const SMALL_PRIMES: [u32; 24] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+];
+
+/// A random number of so many bits that is prime as far as Fermat's test tells: enough for a key that is to be refused.
+fn prime(bits: u64) -> BigUint {
+    let one = BigUint::from(1u32);
+    loop {
+        let mut number = BigUint::from_bytes_be(&random::<128>()) >> (1024 - bits);
+        // The two highest bits are set, so that the product of two has full length.
+        for bit in [0, bits - 2, bits - 1] {
+            number.set_bit(bit, true);
+        }
+        let small = |prime: &u32| (&number % prime) == BigUint::default();
+        if !SMALL_PRIMES.iter().any(small) && BigUint::from(2u32).modpow(&(&number - &one), &number) == one {
+            return number;
+        }
+    }
+}
+
 /// MGF1 with SHA-256.
 fn mask(seed: &[u8], length: usize) -> Vec<u8> {
     let blocks = (0u32..).flat_map(|counter| sha256([seed, &counter.to_be_bytes()].concat()));
@@ -131,6 +189,12 @@ mod tests {
                 .is_ok()
         };
         assert!(check(&RSA_PKCS1_2048_8192_SHA256, key.sign_sha256(b"text")));
+        for (key, bits) in [(RawRsa::bits_1024(), 1024), (RawRsa::bits_2047(), 2047)] {
+            assert_eq!(key.modulus.bits(), bits);
+            let number = BigUint::from(42u32);
+            let there = number.modpow(&key.private, &key.modulus);
+            assert_eq!(there.modpow(&key.exponent, &key.modulus), number);
+        }
         assert!(check(&RSA_PSS_2048_8192_SHA256, key.sign_pss(b"text", 32)));
     }
 }

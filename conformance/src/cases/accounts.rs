@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
+use crate::base64;
 use crate::case::{Case, Finding, Judgement, OrFail, ensure, must, must_read, should};
 use crate::http::Answer;
 use crate::issue::{identifiers, strings};
 use crate::keys::Key;
+use crate::request::Csr;
 use crate::suite::{Account, Run, refused};
 use crate::wire::Signer;
 
@@ -187,6 +189,12 @@ fn c8555_7_3_04(run: &Run) -> Judgement {
         (format!("https://{zone}"), "unsupportedContact"),
         ("mailto:".to_owned(), "invalidContact"),
         ("mailto:not-an-address".to_owned(), "invalidContact"),
+        (format!("mailto:@{zone}"), "invalidContact"),
+        (format!("mailto:a b@{zone}"), "invalidContact"),
+        (format!("mailto:a@{zone}\r\nbcc: b@{zone}"), "invalidContact"),
+        (format!("gopher://{zone}/"), "unsupportedContact"),
+        ("no scheme at all".to_owned(), "unsupportedContact|invalidContact"),
+        (String::new(), "unsupportedContact|invalidContact"),
     ];
     run.each(cases, |(contact, kind)| {
         let answer = register(run, &Key::p256(), json!({"contact": [contact]}))?;
@@ -301,7 +309,9 @@ fn c8555_7_3_2_02(run: &Run) -> Judgement {
         ],
         |update| {
             let answer = run.post(&account, &account.url, &update)?;
-            run.expect(answer.status == 200, || format!("{update}: {}", answer.summary()));
+            run.expect(answer.status == 200, || {
+                format!("{update} alone is refused: {}", answer.summary())
+            });
             let after = run.fetch_object(&account, &account.url)?;
             run.each(["status", "orders", "contact"], |name| {
                 ensure!(
@@ -315,8 +325,9 @@ fn c8555_7_3_2_02(run: &Run) -> Judgement {
             Ok(())
         },
     );
-    let stranger = run.other_account()?;
-    let answer = run.post(stranger, &account.url, &json!({"status": "deactivated"}))?;
+    // Of its own: a server that looks at the key alone deactivates the stranger.
+    let stranger = run.new_account(Key::p256())?;
+    let answer = run.post(&stranger, &account.url, &json!({"status": "deactivated"}))?;
     run.check(refused(&answer, "unauthorized", "another account's update"));
     let after = run.fetch_object(&account, &account.url)?;
     ensure!(after["status"] == "valid", "another account deactivated it");
@@ -341,35 +352,63 @@ fn c8555_7_3_6_01(run: &Run) -> Judgement {
 
 fn c8555_7_3_6_02(run: &Run) -> Judgement {
     let account = run.new_account(Key::p256())?;
+    let issued = run.issue(&account, &[run.name("late")])?;
+    let name = run.name("late");
+    let ready = run.ready_order(&account, std::slice::from_ref(&name))?;
     let order = run.order(&account, &[run.name("late")])?;
     let authorization = order.authorizations().into_iter().next().unwrap_or_default();
     deactivate(run, &account)?;
     let by_account = account.signer();
-    let orders = account.object["orders"].as_str().unwrap_or(&account.url).to_owned();
     let new_order = json!({"identifiers": identifiers(&[run.name("late")])}).to_string();
-    let requests = [
-        (by_account, account.url.clone(), String::new()),
-        (by_account, orders, String::new()),
-        (by_account, order.url.clone(), String::new()),
-        (by_account, authorization, String::new()),
-        (by_account, order.finalize().to_owned(), json!({"csr": ""}).to_string()),
-        (by_account, run.url("newOrder")?, new_order),
-        (by_account, run.url("keyChange")?, "{}".to_owned()),
-        (by_account, run.url("revokeCert")?, "{}".to_owned()),
-        (by_account, account.url.clone(), json!({"status": "valid"}).to_string()),
+    let csr = json!({"csr": base64::url(Csr::of(&[name]).sign(&Key::p256()))}).to_string();
+    let revocation = json!({"certificate": base64::url(&issued.leaf().der)}).to_string();
+    let mut requests = vec![
+        ("fetching the account", by_account, account.url.clone(), String::new()),
+        ("fetching an order", by_account, order.url.clone(), String::new()),
+        ("fetching an authorization", by_account, authorization, String::new()),
         (
+            "fetching the certificate",
+            by_account,
+            issued.url.clone(),
+            String::new(),
+        ),
+        ("finalizing a ready order", by_account, ready.finalize().to_owned(), csr),
+        ("a new order", by_account, run.url("newOrder")?, new_order),
+        ("a key change", by_account, run.url("keyChange")?, "{}".to_owned()),
+        (
+            "revoking its certificate",
+            by_account,
+            run.url("revokeCert")?,
+            revocation,
+        ),
+        (
+            "becoming valid again",
+            by_account,
+            account.url.clone(),
+            json!({"status": "valid"}).to_string(),
+        ),
+        (
+            "newAccount with its key",
             Signer::Key(&account.key),
             run.url("newAccount")?,
             run.account_payload(&account.key)?.to_string(),
         ),
     ];
-    run.each(requests, |(signer, url, payload)| {
+    if let Some(orders) = account.object["orders"].as_str() {
+        requests.push((
+            "fetching the list of orders",
+            by_account,
+            orders.to_owned(),
+            String::new(),
+        ));
+    }
+    run.each(requests, |(what, signer, url, payload)| {
         let answer = run.post_as(signer, &url, payload.as_bytes())?;
-        run.check(refused(&answer, "unauthorized", &format!("{url} after deactivation")));
-        ensure!(answer.status == 401, "{url} after deactivation: {}", answer.summary());
+        refused(&answer, "unauthorized", &format!("{what} after deactivation"))?;
+        ensure!(answer.status == 401, "{what} after deactivation: {}", answer.summary());
         Ok(())
     });
-    Ok(())
+    run.still_good(&issued, "a revocation by a deactivated account")
 }
 
 fn c8555_7_3_6_03(run: &Run) -> Judgement {

@@ -156,18 +156,26 @@ fn c8555_7_5_1_01(run: &Run) -> Judgement {
 
 fn c8555_7_5_1_02(run: &Run) -> Judgement {
     let account = run.account()?;
-    let (_, challenge) = run.challenge_for(account, &run.name("extra"), "http-01")?;
-    run.http01()?
-        .provide(&challenge.token, &account.key_authorization(&challenge.token));
-    let payload = json!({"keyAuthorization": "wrong", "x-unknown": [1]});
-    let answer = run.post(account, &challenge.url, &payload)?;
-    ensure!(
-        answer.status == 200,
-        "a response with more fields: {}",
-        answer.summary()
-    );
-    let object = run.decided(account, &challenge.authorization).or_fail()?;
-    ensure!(object["status"] == "valid", "the authorization is {object}");
+    let responses = [
+        ("a keyAuthorization", json!({"keyAuthorization": "wrong"})),
+        ("an unknown field", json!({"x-unknown": [1]})),
+        (
+            "fields of the challenge",
+            json!({"status": "valid", "token": "x", "url": "https://elsewhere.example/"}),
+        ),
+    ];
+    run.each(responses, |(what, payload)| {
+        let (_, challenge) = run.challenge_for(account, &run.name("extra"), "http-01")?;
+        run.provide(account, &challenge, "http-01")?;
+        let answer = run.post(account, &challenge.url, &payload)?;
+        ensure!(answer.status == 200, "a response with {what}: {}", answer.summary());
+        let object = run.decided(account, &challenge.authorization).or_fail()?;
+        ensure!(
+            object["status"] == "valid",
+            "after {what} the authorization is {object}"
+        );
+        Ok(())
+    });
     Ok(())
 }
 

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::base64;
 use crate::case::{Case, Finding, Judgement, OrFail, ensure, must, must_read, should, should_read};
 use crate::der;
 use crate::issue::{Order, identifiers};
 use crate::keys::Key;
-use crate::read::certificate::{BASIC_CONSTRAINTS, KEY_USAGE};
+use crate::read::certificate::{BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, OCSP_SIGNING};
 use crate::read::ocsp::extension;
 use crate::request::{Csr, attribute, dns_name};
 use crate::suite::{Account, Run, refused};
+use crate::weak::RawRsa;
 
 pub(super) const CASES: &[Case] = &[
     must!(c8555_7_4_05, "finalize takes base64url DER in csr."),
@@ -43,6 +44,8 @@ pub(super) const CASES: &[Case] = &[
     must_read!(c2986_4_2_02, "The request is DER with nothing behind it."),
 ];
 
+const ANY_USAGE: &str = "2.5.29.37.0";
+
 /// A ready order of the first account for one fresh name.
 fn ready<'a>(run: &'a Run, label: &str) -> Judgement<(&'a Account, Order, String)> {
     let account = run.account()?;
@@ -51,20 +54,36 @@ fn ready<'a>(run: &'a Run, label: &str) -> Judgement<(&'a Account, Order, String
     Ok((account, order, name))
 }
 
-/// The request is refused and the order is left ready.
-fn refuse(run: &Run, account: &Account, order: &Order, csr: &[u8], what: &str) -> Judgement {
-    let answer = run.finalize(account, order, csr)?;
-    run.check(refused(&answer, "", what));
-    let kind = answer.problem();
-    run.expect(["badCSR", "badPublicKey"].contains(&kind.as_str()), || {
-        format!("{what} is {kind} instead of badCSR")
+/// Makes the octets of a request for an order's names.
+pub(super) type MakeRequest<'a> = Box<dyn Fn(&[String]) -> Vec<u8> + 'a>;
+
+/// Each of these requests is refused and leaves its order ready; where one is taken, the next gets a fresh order.
+pub(super) fn refuse_each(run: &Run, labels: &[&str], requests: Vec<(&str, MakeRequest<'_>)>) -> Judgement {
+    let account = run.account()?;
+    let fresh = || -> Judgement<(Order, Vec<String>)> {
+        let names: Vec<String> = labels.iter().map(|label| run.name(label)).collect();
+        Ok((run.ready_order(account, &names)?, names))
+    };
+    let mut ready = fresh()?;
+    run.each(requests, |(what, make)| {
+        if run.look(account, &ready.0)?.status() != "ready" {
+            ready = fresh()?;
+        }
+        let (order, names) = &ready;
+        let answer = run.finalize(account, order, &make(names))?;
+        refused(&answer, "", what)?;
+        let kind = answer.problem();
+        run.expect(["badCSR", "badPublicKey"].contains(&kind.as_str()), || {
+            format!("{what} is {kind} instead of badCSR")
+        });
+        let later = run.look(account, order)?;
+        ensure!(
+            later.status() == "ready",
+            "after {what} the order is {}",
+            later.status()
+        );
+        Ok(())
     });
-    let later = run.look(account, order)?;
-    ensure!(
-        later.status() == "ready",
-        "after {what} the order is {}",
-        later.status()
-    );
     Ok(())
 }
 
@@ -99,23 +118,32 @@ fn c8555_7_4_05(run: &Run) -> Judgement {
 }
 
 fn c8555_7_4_06(run: &Run) -> Judgement {
-    let account = run.account()?;
-    let names = [run.name("one"), run.name("two")];
-    let order = run.ready_order(account, &names)?;
-    let other = run.name("three");
-    let key = Key::p256();
-    let [one, two] = &names;
-    for (what, wrong) in [
-        ("more names than ordered", vec![one.clone(), two.clone(), other.clone()]),
-        ("fewer names than ordered", vec![one.clone()]),
-        ("another name", vec![one.clone(), other.clone()]),
-        ("a wildcard for a base name", vec![one.clone(), format!("*.{two}")]),
-    ] {
-        refuse(run, account, &order, &Csr::of(&wrong).sign(&key), what)?;
-    }
-    let csr = Csr::of(&names).common_name(&other).sign(&key);
-    refuse(run, account, &order, &csr, "another name in the CN")?;
-    refuse(run, account, &order, &Csr::default().sign(&key), "no name at all")
+    let key = &Key::p256();
+    let other = &run.name("three");
+    let names = |all: &[&String]| Csr::of(&all.iter().map(|name| (*name).clone()).collect::<Vec<_>>()).sign(key);
+    let requests: Vec<(&str, MakeRequest<'_>)> = vec![
+        ("more names than ordered", Box::new(|n| names(&[&n[0], &n[1], other]))),
+        ("fewer names than ordered", Box::new(|n| names(&[&n[0]]))),
+        ("another name", Box::new(|n| names(&[&n[0], other]))),
+        (
+            "a wildcard for a base name",
+            Box::new(|n| names(&[&n[0], &format!("*.{}", n[1])])),
+        ),
+        (
+            "another name in the CN",
+            Box::new(|n| Csr::of(n).common_name(other).sign(key)),
+        ),
+        (
+            "an IP address beside",
+            Box::new(|n| {
+                let mut csr = Csr::of(n);
+                csr.names.push(crate::request::ip_address(&[127, 0, 0, 1]));
+                csr.sign(key)
+            }),
+        ),
+        ("no name at all", Box::new(|_| Csr::default().sign(key))),
+    ];
+    refuse_each(run, &["one", "two"], requests)
 }
 
 fn c8555_7_4_07(run: &Run) -> Judgement {
@@ -157,58 +185,109 @@ fn c8555_7_4_07(run: &Run) -> Judgement {
 }
 
 fn c8555_7_4_08(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "better")?;
-    let names = [name];
-    let key = Key::p256();
-    let mut broken = Csr::of(&names).sign(&key);
-    if let Some(last) = broken.last_mut() {
+    let key = &Key::p256();
+    let broken = |names: &[String]| flipped(Csr::of(names).sign(key));
+    let requests: [(&str, MakeRequest<'_>); 3] = [
+        ("a broken signature", Box::new(broken)),
+        ("a wrong name", Box::new(|_| Csr::of(&[run.name("wrong")]).sign(key))),
+        ("an RSA key of 1024 bits", Box::new(|names| weak_request(&names[0]))),
+    ];
+    run.each(requests, |(what, make)| {
+        let (account, order, name) = ready(run, "better")?;
+        let names = [name];
+        let answer = run.finalize(account, &order, &make(&names))?;
+        refused(&answer, "badCSR|badPublicKey", what)?;
+        ensure!(answer.json()?["detail"].is_string(), "{what}: badCSR without a reason");
+        let later = run.look(account, &order)?;
+        ensure!(
+            later.status() == "ready",
+            "after {what} the order is {}",
+            later.status()
+        );
+        let better = Key::p256();
+        let csr = Csr::of(&names).sign(&better);
+        run.finish(account, &order, &csr, better, &names).or_fail()?;
+        Ok(())
+    });
+    Ok(())
+}
+
+fn weak_request(name: &str) -> Vec<u8> {
+    let key = RawRsa::bits_1024();
+    super::preauthorization::rsa_request(name, &key)
+}
+
+/// With one bit of its last octet changed.
+fn flipped(mut octets: Vec<u8>) -> Vec<u8> {
+    if let Some(last) = octets.last_mut() {
         *last ^= 1;
     }
-    let other = Csr::of(&[run.name("wrong")]).sign(&key);
-    run.each(
-        [("a broken signature", broken), ("a wrong name", other)],
-        |(what, csr)| {
-            let answer = run.finalize(account, &order, &csr)?;
-            run.check(refused(&answer, "badCSR", what));
-            ensure!(answer.json()?["detail"].is_string(), "{what}: badCSR without a reason");
-            let later = run.look(account, &order)?;
-            ensure!(
-                later.status() == "ready",
-                "after {what} the order is {}",
-                later.status()
-            );
-            Ok(())
-        },
-    );
-    let csr = Csr::of(&names).sign(&key);
-    run.finish(account, &order, &csr, key, &names).or_fail()?;
-    Ok(())
+    octets
+}
+
+/// An order that a wrong answer made invalid.
+fn invalid_order(run: &Run, name: &str) -> Judgement<Order> {
+    let account = run.account()?;
+    let (order, challenge) = run.challenge_for(account, name, "http-01")?;
+    run.http01()?.provide(&challenge.token, "wrong");
+    run.attempt(account, &challenge)?;
+    run.poll(account, &order.url, |object| object["status"] == "invalid")?;
+    Ok(order)
 }
 
 fn c8555_7_4_09(run: &Run) -> Judgement {
     let account = run.account()?;
-    let name = run.name("early");
-    let pending = run.order(account, std::slice::from_ref(&name))?;
-    let csr = Csr::of(&[name]).sign(&Key::p256());
     let issued = run.certificate()?;
-    let again = Csr::of(&issued.names).sign(&Key::p256());
-    run.each(
-        [
-            ("a pending order", &pending, csr),
-            ("a valid order", &issued.order, again),
-        ],
-        |(what, order, csr)| {
-            let answer = run.finalize(account, order, &csr)?;
-            run.check(refused(&answer, "orderNotReady", &format!("finalize on {what}")));
-            ensure!(answer.status == 403, "finalize on {what}: {}", answer.summary());
-            Ok(())
-        },
-    );
+    let names = [run.name("early"), run.name("spoilt")];
+    let pending = || run.order(account, &names[..1]);
+    let orders: [(&str, Judgement<Order>, &[String]); 3] = [
+        ("a pending order", pending(), &names[..1]),
+        ("a valid order", Ok(issued.order.clone()), &issued.names),
+        ("an invalid order", invalid_order(run, &names[1]), &names[1..]),
+    ];
+    run.each(orders, |(what, order, names)| {
+        let csr = Csr::of(names).sign(&Key::p256());
+        let answer = run.finalize(account, &order?, &csr)?;
+        refused(&answer, "orderNotReady", &format!("finalize on {what}"))?;
+        ensure!(answer.status == 403, "finalize on {what}: {}", answer.summary());
+        Ok(())
+    });
     let later = run.look(account, &issued.order)?;
-    ensure!(
-        later.object["certificate"] == issued.url.as_str(),
-        "the valid order's certificate changed"
-    );
+    run.demand(later.object["certificate"] == issued.url.as_str(), || {
+        "the valid order's certificate changed".into()
+    });
+    run.check(race_to_finalize(run));
+    Ok(())
+}
+
+/// How many requests race to finalize one order, and on how many orders: a server that lets two win does not always.
+const RACERS: usize = 12;
+const RACES: usize = 4;
+
+/// Only one request finds the order ready.
+fn race_to_finalize(run: &Run) -> Judgement {
+    for _ in 0..RACES {
+        let (account, order, name) = ready(run, "race")?;
+        let names = [name];
+        // All is made before the start, so that they arrive together.
+        let requests = (0..RACERS).map(|_| {
+            let csr = json!({"csr": base64::url(Csr::of(&names).sign(&Key::p256()))}).to_string();
+            let draft = run.draft(account.signer(), order.finalize(), csr)?;
+            Ok(run.acme_post(order.finalize(), draft.sign(&account.key).body()))
+        });
+        let answers = run.send_at_once(requests.collect::<Judgement<Vec<_>>>()?)?;
+        let won = answers.iter().filter(|answer| answer.is_success()).count();
+        ensure!(
+            won <= 1,
+            "{won} of {RACERS} different requests finalized one order at once"
+        );
+        let lost = answers
+            .iter()
+            .filter(|answer| !answer.is_success() && answer.problem() != "badNonce");
+        for answer in lost {
+            refused(answer, "orderNotReady", "a loser of the race to finalize")?;
+        }
+    }
     Ok(())
 }
 
@@ -237,10 +316,13 @@ fn c8555_7_4_11(run: &Run) -> Judgement {
     let unknown = "1.3.6.1.4.1.55555.1";
     let ca = der::sequence(&[der::boolean(true)]);
     let cert_sign = der::tlv(der::BIT_STRING, [2, 0x04]);
-    let attempts: [(&str, &str, bool, Vec<u8>); 3] = [
+    let usages = |oid: &str| der::sequence(&[der::oid(oid)]);
+    let attempts: [(&str, &str, bool, Vec<u8>); 5] = [
         ("CA:TRUE", BASIC_CONSTRAINTS, true, ca),
         ("keyCertSign", KEY_USAGE, true, cert_sign),
         ("an unknown critical extension", unknown, true, der::null()),
+        ("OCSPSigning", EXTENDED_KEY_USAGE, false, usages(OCSP_SIGNING)),
+        ("anyExtendedKeyUsage", EXTENDED_KEY_USAGE, false, usages(ANY_USAGE)),
     ];
     run.each(attempts, |(what, oid, critical, value)| {
         let (account, order, name) = ready(run, "extra")?;
@@ -255,10 +337,14 @@ fn c8555_7_4_11(run: &Run) -> Judgement {
         let order = run.until(account, &order, &["valid"])?;
         let answer = run.fetch(account, order.object["certificate"].as_str().unwrap_or_default())?;
         let chain = crate::read::pem::certificates(&answer.body).map_err(Finding::Fail)?;
-        let leaf = crate::read::certificate::Certificate::read(&chain[0]).map_err(Finding::Fail)?;
+        let first = chain.first().map(Vec::as_slice).unwrap_or_default();
+        let leaf = crate::read::certificate::Certificate::read(first).map_err(Finding::Fail)?;
         ensure!(!leaf.is_ca(), "{what} made a CA");
         ensure!(!leaf.has_usage(5), "{what} reached the certificate");
         ensure!(leaf.extension(unknown).is_none(), "{what} reached the certificate");
+        let usages = leaf.extended_usages();
+        let wider = usages.iter().any(|usage| *usage == OCSP_SIGNING || *usage == ANY_USAGE);
+        ensure!(!wider, "{what}: the certificate has the usages {usages:?}");
         Ok(())
     });
     Ok(())
@@ -310,33 +396,60 @@ fn c8555_7_4_03(run: &Run) -> Judgement {
 }
 
 fn c8555_11_1_01(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "reuse")?;
-    let csr = Csr::of(&[name]);
-    refuse(run, account, &order, &csr.sign(&account.key), "the account's own key")?;
-    refuse(
-        run,
-        account,
-        &order,
-        &csr.sign(&run.other_account()?.key),
-        "another account's key",
-    )
+    let (own, other) = (run.account()?, run.other_account()?);
+    let requests: Vec<(&str, MakeRequest<'_>)> = vec![
+        ("the account's own key", Box::new(|names| Csr::of(names).sign(&own.key))),
+        (
+            "another account's key",
+            Box::new(|names| Csr::of(names).sign(&other.key)),
+        ),
+    ];
+    refuse_each(run, &["reuse"], requests)
 }
 
 fn c5280_7_2_01(run: &Run) -> Judgement {
     let (account, order, name) = ready(run, "case")?;
     let key = Key::p256();
     let csr = Csr::of(&[name.to_ascii_uppercase()]).sign(&key);
-    run.finish(account, &order, &csr, key, &[name]).or_fail()?;
-    Ok(())
+    run.check(run.finish(account, &order, &csr, key, &[name]).or_fail().map(drop));
+    // The same the other way about, where a name in capitals is taken.
+    let name = run.name("case");
+    let capitals = [name.to_ascii_uppercase()];
+    let answer = run.try_order(account, &json!({"identifiers": identifiers(&capitals)}))?;
+    if answer.status != 201 {
+        return refused(&answer, "", "an order in capitals");
+    }
+    let order = Order {
+        url: answer.header("location").unwrap_or_default().to_owned(),
+        object: answer.json()?,
+    };
+    let shown = order.object["identifiers"][0]["value"].to_string();
+    run.expect(!shown.contains(&capitals[0]), || {
+        format!("a name in capitals is kept so: {shown}")
+    });
+    for authorization in order.authorizations() {
+        run.fulfil(account, &authorization)?;
+    }
+    let order = run.until(account, &order, &["ready"])?;
+    let key = Key::p256();
+    let csr = Csr::of(std::slice::from_ref(&name)).sign(&key);
+    let finished = run.finish(account, &order, &csr, key, &[name]);
+    finished.map(drop).map_err(|finding| match finding {
+        Finding::Blocked(why) => Finding::Fail(format!("ordered in capitals, requested in small letters: {why}")),
+        other => other,
+    })
 }
 
 fn c2986_4_1_01(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "version")?;
-    let csr = Csr {
+    let csr = |names: &[String]| Csr {
         version: 1,
-        ..Csr::of(&[name])
+        ..Csr::of(names)
     };
-    refuse(run, account, &order, &csr.sign(&Key::p256()), "version 1")
+    refuse_each(
+        run,
+        &["version"],
+        vec![("version 1", Box::new(|names| csr(names).sign(&Key::p256())))],
+    )
 }
 
 fn c2986_4_1_02(run: &Run) -> Judgement {
@@ -359,103 +472,152 @@ fn c2986_4_1_02(run: &Run) -> Judgement {
 }
 
 fn c2986_4_1_03(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "twice")?;
-    let names = der::sequence(&[dns_name(&name)]);
-    let san = extension("2.5.29.17", false, &names);
-    let mut twice = Csr::of(std::slice::from_ref(&name));
-    twice.extensions.push(san.clone());
-    refuse(run, account, &order, &twice.sign(&Key::p256()), "two SAN extensions")?;
-    let mut twice = Csr::of(&[name]);
-    twice
-        .attributes
-        .push(attribute(crate::request::EXTENSION_REQUEST, &der::sequence(&[san])));
-    refuse(
-        run,
-        account,
-        &order,
-        &twice.sign(&Key::p256()),
-        "two extensionRequest attributes",
-    )
+    let san = |names: &[String]| extension("2.5.29.17", false, &der::sequence(&[dns_name(&names[0])]));
+    let requests: Vec<(&str, MakeRequest<'_>)> = vec![
+        (
+            "two SAN extensions",
+            Box::new(|names| {
+                let mut twice = Csr::of(names);
+                twice.extensions.push(san(names));
+                twice.sign(&Key::p256())
+            }),
+        ),
+        (
+            "two extensionRequest attributes",
+            Box::new(|names| {
+                let mut twice = Csr::of(names);
+                let again = der::sequence(&[san(names)]);
+                twice
+                    .attributes
+                    .push(attribute(crate::request::EXTENSION_REQUEST, &again));
+                twice.sign(&Key::p256())
+            }),
+        ),
+    ];
+    refuse_each(run, &["twice"], requests)
 }
 
 fn c2986_4_1_04(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "types")?;
-    let other_name = der::tlv(
-        der::constructed(0),
-        [
-            der::oid("1.3.6.1.4.1.311.20.2.3"),
-            der::tlv(der::constructed(0), der::tlv(der::UTF8_STRING, "a@b")),
-        ]
-        .concat(),
-    );
-    let directory = der::tlv(
-        der::constructed(4),
-        crate::request::name(&[("2.5.4.3".into(), "x".into())]),
-    );
-    for (what, extra) in [
-        ("an rfc822Name", der::tlv(der::context(1), format!("admin@{name}"))),
-        ("a URI", der::tlv(der::context(6), format!("https://{name}/"))),
-        ("an otherName", other_name),
-        ("a directoryName", directory),
-        ("an iPAddress", crate::request::ip_address(&[127, 0, 0, 1])),
-    ] {
-        let mut csr = Csr::of(std::slice::from_ref(&name));
+    let other_name = || {
+        let value = der::tlv(der::constructed(0), der::tlv(der::UTF8_STRING, "a@b"));
+        der::tlv(
+            der::constructed(0),
+            [der::oid("1.3.6.1.4.1.311.20.2.3"), value].concat(),
+        )
+    };
+    let directory = || {
+        der::tlv(
+            der::constructed(4),
+            crate::request::name(&[("2.5.4.3".into(), "x".into())]),
+        )
+    };
+    let with = |names: &[String], extra: Vec<u8>| {
+        let mut csr = Csr::of(names);
         csr.names.push(extra);
-        refuse(run, account, &order, &csr.sign(&Key::p256()), what)?;
-    }
-    Ok(())
+        csr.sign(&Key::p256())
+    };
+    let requests: Vec<(&str, MakeRequest<'_>)> = vec![
+        (
+            "an rfc822Name",
+            Box::new(|n| with(n, der::tlv(der::context(1), format!("admin@{}", n[0])))),
+        ),
+        (
+            "a URI",
+            Box::new(|n| with(n, der::tlv(der::context(6), format!("https://{}/", n[0])))),
+        ),
+        ("an otherName", Box::new(|n| with(n, other_name()))),
+        ("a directoryName", Box::new(|n| with(n, directory()))),
+        (
+            "a registeredID",
+            Box::new(|n| with(n, der::tlv(der::context(8), [0x2a, 0x03]))),
+        ),
+    ];
+    refuse_each(run, &["types"], requests)
 }
 
 fn c2986_4_1_05(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "subject")?;
-    let names = [name];
-    let key = Key::p256();
-    let marker = "Unvalidated Organization";
-    let csr = Csr::of(&names)
-        .subject("2.5.4.10", marker)
-        .subject("2.5.4.6", "XX")
-        .sign(&key);
-    let answer = run.finalize(account, &order, &csr)?;
-    if !answer.is_success() {
-        return refused(&answer, "badCSR", "subject attributes");
-    }
-    let order = run.until(account, &order, &["valid"])?;
-    let answer = run.fetch(account, order.object["certificate"].as_str().unwrap_or_default())?;
-    let chain = crate::read::pem::certificates(&answer.body).map_err(Finding::Fail)?;
-    let copied = chain[0].windows(marker.len()).any(|window| window == marker.as_bytes());
-    ensure!(!copied, "an organization that nobody validated is in the certificate");
+    let attributes = [
+        ("an organization", "2.5.4.10", "Unvalidated Organization"),
+        ("an organizational unit", "2.5.4.11", "Unvalidated Unit"),
+        ("a locality", "2.5.4.7", "Unvalidated Town"),
+        ("a serialNumber", "2.5.4.5", "Unvalidated 1"),
+        (
+            "an emailAddress",
+            "1.2.840.113549.1.9.1",
+            "unvalidated@elsewhere.example",
+        ),
+    ];
+    run.each(attributes, |(what, oid, marker)| {
+        let (account, order, name) = ready(run, "subject")?;
+        let csr = Csr::of(&[name]).subject(oid, marker).sign(&Key::p256());
+        let answer = run.finalize(account, &order, &csr)?;
+        if !answer.is_success() {
+            return refused(&answer, "badCSR", what);
+        }
+        let order = run.until(account, &order, &["valid"])?;
+        let answer = run.fetch(account, order.object["certificate"].as_str().unwrap_or_default())?;
+        let chain = crate::read::pem::certificates(&answer.body).map_err(Finding::Fail)?;
+        let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
+        let copied = leaf.windows(marker.len()).any(|window| window == marker.as_bytes());
+        ensure!(!copied, "{what} that nobody validated is in the certificate");
+        Ok(())
+    });
     Ok(())
 }
 
 fn c2986_4_2_01(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "possession")?;
-    let csr = Csr::of(&[name]);
-    let key = Key::p256();
-    let mut flipped = csr.sign(&key);
-    if let Some(last) = flipped.last_mut() {
-        *last ^= 1;
-    }
-    refuse(run, account, &order, &flipped, "a flipped bit in the signature")?;
-    let foreign = Csr {
+    let key = &Key::p256();
+    let foreign = |names: &[String]| Csr {
         spki: Some(Key::p256().spki()),
-        ..csr
+        ..Csr::of(names)
     };
-    refuse(run, account, &order, &foreign.sign(&key), "a signature by another key")
+    let signed = |names: &[String], signature: &[u8]| {
+        let info = Csr::of(names).info(key);
+        der::sequence(&[info, key.signature_algorithm(), der::bit_string(signature)])
+    };
+    let requests: Vec<(&str, MakeRequest<'_>)> = vec![
+        (
+            "a flipped bit in the signature",
+            Box::new(|names| flipped(Csr::of(names).sign(key))),
+        ),
+        ("a signature by another key", Box::new(|names| foreign(names).sign(key))),
+        (
+            "a signature over other text",
+            Box::new(|names| signed(names, &key.sign_x509(b"other text"))),
+        ),
+        ("an empty signature", Box::new(|names| signed(names, &[]))),
+        (
+            "an r and s of zero",
+            Box::new(|names| {
+                let zero = der::tlv(der::INTEGER, [0]);
+                signed(names, &der::sequence(&[zero.clone(), zero]))
+            }),
+        ),
+    ];
+    refuse_each(run, &["possession"], requests)
 }
 
 fn c2986_4_2_02(run: &Run) -> Judgement {
-    let (account, order, name) = ready(run, "der")?;
-    let key = Key::p256();
-    let csr = Csr::of(&[name]);
-    let sound = csr.sign(&key);
-    let trailing = [sound.as_slice(), &[0]].concat();
-    refuse(run, account, &order, &trailing, "an octet behind the request")?;
-    let content = &der::single(&sound, der::SEQUENCE).map_err(Finding::Blocked)?.content;
-    let indefinite = [&[der::SEQUENCE, 0x80][..], content, &[0, 0]].concat();
-    refuse(run, account, &order, &indefinite, "an indefinite length")?;
-    let truncated = &sound[..sound.len() - 1];
-    refuse(run, account, &order, truncated, "a truncated request")?;
-    let later: Value = run.look(account, &order)?.object;
-    ensure!(later["certificate"].is_null(), "a refused request led to a certificate");
-    Ok(())
+    let key = &Key::p256();
+    let sound = |names: &[String]| Csr::of(names).sign(key);
+    let indefinite = |octets: Vec<u8>| match der::single(&octets, der::SEQUENCE) {
+        Ok(whole) => [&[der::SEQUENCE, 0x80][..], whole.content, &[0, 0]].concat(),
+        Err(_) => Vec::new(),
+    };
+    let requests: Vec<(&str, MakeRequest<'_>)> = vec![
+        (
+            "an octet behind the request",
+            Box::new(|names| [sound(names), vec![0]].concat()),
+        ),
+        ("an indefinite length", Box::new(move |names| indefinite(sound(names)))),
+        (
+            "a truncated request",
+            Box::new(|names| {
+                let mut octets = sound(names);
+                octets.pop();
+                octets
+            }),
+        ),
+    ];
+    refuse_each(run, &["der"], requests)
 }

@@ -92,6 +92,20 @@ fn c7515_4_01(run: &Run) -> Judgement {
             Ok(())
         },
     );
+    // The text is about the header; a reader that takes one of two members elsewhere is as easily led astray.
+    let (url, draft) = new_order(run, &account)?;
+    let body = draft.sign(&account.key).json().to_string();
+    let twice = body.replacen('{', &format!("{{\"payload\":\"{}\",", base64::url("{}")), 1);
+    let answer = run.post_body(&url, twice)?;
+    run.expect(answer.is_refusal(), || "a JWS with two payload members is taken".into());
+    let answer = post_order(run, &account, |mut draft| {
+        let text = String::from_utf8_lossy(&draft.payload).into_owned();
+        draft.payload = text.replacen('{', "{\"identifiers\":[],", 1).into_bytes();
+        draft.sign(&account.key)
+    })?;
+    run.expect(answer.is_refusal(), || {
+        "a payload with two identifiers members is taken".into()
+    });
     Ok(())
 }
 

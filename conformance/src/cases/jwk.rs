@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::jose::post_order;
-use super::jws::{account_with_jwk, new_order};
+use super::jws::{account_with_jwk, account_with_rsa, new_order};
 use super::transport::no_orders;
 use crate::base64;
 use crate::case::{Case, Finding, Judgement, ensure, must, must_read, should_read};
 use crate::der;
 use crate::keys::{Key, random, thumbprint};
 use crate::suite::{Account, Run, refused};
+use crate::weak::RawRsa;
 use crate::wire::{Signed, Signer};
 use serde_json::{Value, json};
 
@@ -50,7 +51,27 @@ fn c7517_4_01(run: &Run) -> Judgement {
     let answer = register(run, &Key::p256(), |jwk| {
         jwk.as_object_mut().map(|jwk| jwk.remove("kty"));
     })?;
-    refused(&answer, "", "a JWK without kty")
+    run.check(refused(&answer, "", "a JWK without kty"));
+    let other = Key::p256().jwk()["x"].to_string();
+    // Whoever takes the first of two members verifies with another key than whoever takes the last.
+    for (what, behind) in [
+        ("two x, the wrong one first", "kty"),
+        ("two x, the wrong one last", "y"),
+    ] {
+        let key = Key::p256();
+        let url = run.url("newAccount")?;
+        let draft = run.draft(Signer::Key(&key), &url, run.account_payload(&key)?.to_string())?;
+        // Members are written in the order of their names: crv, kty, x, y.
+        let text = Value::Object(draft.header.clone()).to_string();
+        let twice = text.replacen(&format!("\"{behind}\":"), &format!("\"x\":{other},\"{behind}\":"), 1);
+        let answer = run.post_signed(&url, &draft.sign_text(&twice, &key))?;
+        if behind == "y" {
+            run.check(refused(&answer, "", what));
+        } else {
+            run.expect(answer.is_refusal(), || format!("a JWK with {what} is accepted"));
+        }
+    }
+    Ok(())
 }
 
 fn c7517_9_2_01(run: &Run) -> Judgement {
@@ -75,24 +96,11 @@ fn odd_modulus<const N: usize>() -> [u8; N] {
 }
 
 fn c7518_3_3_01(run: &Run) -> Judgement {
-    let key = Key::p256();
-    let mut short = odd_modulus::<256>();
-    short[0] = 0x7f;
-    run.each(
-        [
-            ("1024 bits", odd_modulus::<128>().to_vec()),
-            ("2047 bits", short.to_vec()),
-        ],
-        |(what, modulus)| {
-            let answer = account_with_jwk(run, &key, "RS256", rsa_jwk(&modulus, "AQAB"))?;
-            run.check(refused(
-                &answer,
-                "badPublicKey|badSignatureAlgorithm",
-                &format!("RSA of {what}"),
-            ));
-            Ok(())
-        },
-    );
+    let short = [("1024 bits", RawRsa::bits_1024()), ("2047 bits", RawRsa::bits_2047())];
+    run.each(short, |(what, key)| {
+        let answer = account_with_rsa(run, &key)?;
+        refused(&answer, "badPublicKey|badSignatureAlgorithm", &format!("RSA of {what}"))
+    });
     Ok(())
 }
 

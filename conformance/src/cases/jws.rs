@@ -7,6 +7,7 @@ use crate::http::{Answer, Request};
 use crate::issue::identifiers;
 use crate::keys::{Key, random};
 use crate::suite::{Account, Run, refused};
+use crate::weak::RawRsa;
 use crate::wire::{Draft, Signed, Signer};
 use serde_json::{Value, json};
 
@@ -380,36 +381,53 @@ pub(super) fn account_with_jwk(run: &Run, key: &Key, alg: &str, jwk: Value) -> J
     run.post_signed(&url, &draft.sign(key))
 }
 
+/// newAccount with an RSA key that no sound library would sign with; its signature is right.
+pub(super) fn account_with_rsa(run: &Run, key: &RawRsa) -> Judgement<Answer> {
+    let url = run.url("newAccount")?;
+    let payload = run.account_payload_for(&key.jwk())?.to_string();
+    let any = Key::p256();
+    let draft = run
+        .draft(Signer::Key(&any), &url, payload)?
+        .with("alg", "RS256")
+        .with("jwk", key.jwk());
+    let protected = base64::url(Value::Object(draft.header.clone()).to_string());
+    let signed = Signed::over(protected, base64::url(&draft.payload), |input| key.sign_sha256(input));
+    run.post_signed(&url, &signed)
+}
+
 fn c8555_6_2_15(run: &Run) -> Judgement {
     let key = Key::p256();
     let listed = crate::issue::strings(&unsupported(run)?.json()?["algorithms"]);
-    let is_listed = |alg: &str| listed.is_empty() || listed.iter().any(|known| known == alg);
-    let mut modulus = random::<128>();
-    modulus[0] |= 0x80;
-    modulus[127] |= 1;
+    let is_listed = |alg: &str| listed.iter().any(|known| known == alg);
+    if listed.is_empty() || is_listed("RS256") {
+        let answer = account_with_rsa(run, &RawRsa::bits_1024())?;
+        run.check(refused(&answer, "badPublicKey", "RSA of 1024 bits"));
+    }
     let mut off_curve = key.jwk();
     off_curve["y"] = off_curve["x"].clone();
-    let cases = [
-        (
-            "RSA of 1024 bits",
-            "RS256",
-            json!({"kty": "RSA", "n": base64::url(modulus), "e": "AQAB"}),
-        ),
+    let mut cases = vec![
         ("a point off the curve", "ES256", off_curve),
-        (
-            "Ed448",
-            "EdDSA",
-            json!({"kty": "OKP", "crv": "Ed448", "x": base64::url(random::<57>())}),
-        ),
         ("an Ed25519 key with ES256", "ES256", Key::ed25519().jwk()),
         ("a P-384 key with ES256", "ES256", Key::p384().jwk()),
+        (
+            "a symmetric key with ES256",
+            "ES256",
+            json!({"kty": "oct", "k": base64::url(random::<32>())}),
+        ),
+        (
+            "a key of an unknown type",
+            "ES256",
+            json!({"kty": "XX", "x": base64::url(random::<32>())}),
+        ),
+        ("an RSA key with ES256", "ES256", RawRsa::bits_2048().jwk()),
     ];
+    if is_listed("EdDSA") {
+        let ed448 = json!({"kty": "OKP", "crv": "Ed448", "x": base64::url(random::<57>())});
+        cases.push(("Ed448", "EdDSA", ed448));
+    }
     run.each(cases, |(what, alg, jwk)| {
-        if !is_listed(alg) {
-            return Ok(());
-        }
         let answer = account_with_jwk(run, &key, alg, jwk)?;
-        run.check(refused(&answer, "badPublicKey", what));
+        refused(&answer, "badPublicKey", what)?;
         ensure!(answer.status == 400, "{what}: {}", answer.summary());
         Ok(())
     });

@@ -6,8 +6,11 @@ use jiff::{Span, Timestamp};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Finding, Judgement, OrFail, ensure, must, must_read, should};
-use crate::issue::{identifiers, strings};
+use crate::http::Answer;
+use crate::issue::{Order, identifiers, strings};
+use crate::keys::Key;
 use crate::read::time;
+use crate::request::Csr;
 use crate::suite::{Run, refused};
 
 pub(super) const CASES: &[Case] = &[
@@ -86,31 +89,64 @@ fn c8555_7_4_02(run: &Run) -> Judgement {
     let now = Timestamp::now();
     let far = (now + Span::new().hours(24 * 365 * 200)).to_string();
     let past = (now - Span::new().hours(24 * 365 * 20)).to_string();
-    run.each(
-        [
-            ("a notAfter two hundred years away", json!({"notAfter": far})),
-            ("a notAfter in the past", json!({"notAfter": past})),
-            ("a notBefore long past", json!({"notBefore": past})),
-            ("a notBefore that is no time", json!({"notBefore": "soon"})),
-        ],
-        |(what, extra)| {
-            let mut payload = extra.clone();
-            payload["identifiers"] = identifiers(&[run.name("when")]);
-            let answer = run.try_order(run.account()?, &payload)?;
-            if answer.status == 201 {
-                let (name, value) = extra
-                    .as_object()
-                    .and_then(|all| all.iter().next())
-                    .ok_or_else(|| Finding::Blocked("no field".into()))?;
-                let shown = &answer.json()?[name];
-                ensure!(shown == value, "{what} is accepted and shown as {shown}");
-                run.warn(format!("{what} is accepted"));
-            } else {
-                run.check(refused(&answer, "", what));
-            }
-            Ok(())
-        },
+    let orders = [
+        ("a notAfter two hundred years away", "notAfter", far),
+        ("a notAfter in the past", "notAfter", past.clone()),
+        ("a notBefore long past", "notBefore", past),
+        ("a notBefore that is no time", "notBefore", "soon".to_owned()),
+        (
+            "a notAfter that is no time",
+            "notAfter",
+            "2030-02-30T00:00:00Z".to_owned(),
+        ),
+    ];
+    run.each(orders, |(what, field, value)| {
+        let names = [run.name("when")];
+        let mut payload = json!({"identifiers": identifiers(&names)});
+        payload[field] = value.as_str().into();
+        let answer = run.try_order(run.account()?, &payload)?;
+        if answer.status != 201 {
+            return refused(&answer, "", what);
+        }
+        let shown = &answer.json()?[field];
+        ensure!(*shown == value.as_str(), "{what} is accepted and shown as {shown}");
+        as_asked(run, &answer, &names, what, field, &value)
+    });
+    Ok(())
+}
+
+/// An order for odd dates was taken: what is issued has them, or nothing is.
+fn as_asked(run: &Run, answer: &Answer, names: &[String], what: &str, field: &str, value: &str) -> Judgement {
+    let Ok(asked) = value.parse::<Timestamp>() else {
+        return Err(Finding::Fail(format!("{what} is accepted: {}", answer.summary())));
+    };
+    let account = run.account()?;
+    let order = Order {
+        url: answer.header("location").unwrap_or_default().to_owned(),
+        object: answer.json()?,
+    };
+    for authorization in order.authorizations() {
+        run.fulfil(account, &authorization)?;
+    }
+    let key = Key::p256();
+    let csr = Csr::of(names).sign(&key);
+    let issued = match run.finish(account, &order, &csr, key, names) {
+        Ok(issued) => issued,
+        // Refused at last: nothing was altered.
+        Err(Finding::Blocked(_)) => return Ok(()),
+        Err(other) => return Err(other),
+    };
+    let leaf = issued.leaf();
+    let given = if field == "notAfter" {
+        leaf.not_after
+    } else {
+        leaf.not_before
+    };
+    ensure!(
+        given.as_second() == asked.as_second(),
+        "{what}: {field} {asked} was ordered, {given} was issued"
     );
+    run.warn(format!("{what} is accepted and issued"));
     Ok(())
 }
 
@@ -272,15 +308,35 @@ fn c8555_7_1_4_01(run: &Run) -> Judgement {
 
 fn c8555_7_1_4_04(run: &Run) -> Judgement {
     let base = run.name("idn");
-    // The Kelvin sign folds to an ASCII k.
-    refuse_names(
-        run,
-        &[
-            format!("bücher.{base}"),
-            format!("\u{212a}elvin.{base}"),
-            format!("例え.{base}"),
-        ],
-    )
+    let long = "l".repeat(64);
+    let whole = format!("{}{base}", "seven7.".repeat(36));
+    // In certificates names have the preferred syntax of RFC 1034 and 1123: letters, digits and inner hyphens.
+    let names = [
+        format!("b\u{fc}cher.{base}"),
+        // The Kelvin sign folds to an ASCII k, the long s to an s, the ideographic stop to a dot.
+        format!("\u{212a}elvin.{base}"),
+        format!("\u{17f}.{base}"),
+        format!("a\u{3002}b.{base}"),
+        format!("\u{4f8b}\u{3048}.{base}"),
+        format!("a..{base}"),
+        format!(".{base}"),
+        format!("{long}.{base}"),
+        whole,
+        format!("-a.{base}"),
+        format!("a-.{base}"),
+        format!("a_b.{base}"),
+        format!("a b.{base}"),
+        format!("a\0.{base}"),
+        format!("a\n.{base}"),
+        format!("a/b.{base}"),
+        format!("a@{base}"),
+        format!("{base}:80"),
+        format!("https://{base}/"),
+        String::new(),
+        ".".to_owned(),
+        format!("{base}."),
+    ];
+    refuse_names(run, &names)
 }
 
 fn c8555_7_1_4_05(run: &Run) -> Judgement {

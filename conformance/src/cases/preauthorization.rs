@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::finalize::{MakeRequest, refuse_each};
 use crate::case::{Case, Finding, Judgement, OrFail, ensure, may, must, must_read, should, should_read};
 use crate::der;
 use crate::keys::Key;
@@ -189,13 +190,16 @@ fn explicit_p256() -> Vec<u8> {
     ])
 }
 
+/// A request that an RSA key of any kind signs rightly.
+pub(super) fn rsa_request(name: &str, key: &RawRsa) -> Vec<u8> {
+    request(name, key.spki(), rsa_algorithm(SHA256_RSA), |info| {
+        key.sign_sha256(info)
+    })
+}
+
 /// Requests whose only fault is their key: each is signed rightly.
 fn odd_requests(name: &str) -> Vec<(&'static str, Vec<u8>)> {
-    let rsa = |key: RawRsa| {
-        request(name, key.spki(), rsa_algorithm(SHA256_RSA), |info| {
-            key.sign_sha256(info)
-        })
-    };
+    let rsa = |key: RawRsa| rsa_request(name, &key);
     let key = Key::p256();
     let point = key.public().to_vec();
     let ec = |curve: Vec<u8>, point: &[u8]| {
@@ -208,40 +212,29 @@ fn odd_requests(name: &str) -> Vec<(&'static str, Vec<u8>)> {
     let hybrid = [&[6 | (point[64] & 1)], &point[1..]].concat();
     vec![
         ("RSA of 1024 bits", rsa(RawRsa::bits_1024())),
+        ("RSA of 2047 bits", rsa(RawRsa::bits_2047())),
         ("RSA with an exponent of one", rsa(RawRsa::exponent_one())),
         ("explicit curve parameters", ec(explicit_p256(), &point)),
         ("a hybrid point", ec(der::oid("1.2.840.10045.3.1.7"), &hybrid)),
     ]
 }
 
-fn refuse_requests(run: &Run, make: impl FnOnce(&str) -> Vec<(&'static str, Vec<u8>)>) -> Judgement {
-    let account = run.account()?;
-    let name = run.name("weak");
-    let order = run.ready_order(account, std::slice::from_ref(&name))?;
-    for (what, csr) in make(&name) {
-        run.check(refused(
-            &run.finalize(account, &order, &csr)?,
-            "badCSR|badPublicKey",
-            what,
-        ));
-    }
-    let later = run.look(account, &order)?;
-    ensure!(later.status() == "ready", "after that the order is {}", later.status());
-    Ok(())
-}
-
 fn c2986_4_1_06(run: &Run) -> Judgement {
-    refuse_requests(run, odd_requests)
+    let kinds = odd_requests("").into_iter().map(|(what, _)| what).enumerate();
+    let requests = kinds.map(|(at, what)| -> (&str, MakeRequest<'_>) {
+        (what, Box::new(move |names| odd_requests(&names[0]).swap_remove(at).1))
+    });
+    refuse_each(run, &["weak"], requests.collect())
 }
 
 fn c2986_4_2_03(run: &Run) -> Judgement {
-    refuse_requests(run, |name| {
-        let key = RawRsa::bits_2048();
-        vec![(
-            "a SHA-1 signature",
-            request(name, key.spki(), rsa_algorithm(SHA1_RSA), |info| key.sign_sha1(info)),
-        )]
-    })
+    let key = &RawRsa::bits_2048();
+    let sha1 = |names: &[String]| {
+        request(&names[0], key.spki(), rsa_algorithm(SHA1_RSA), |info| {
+            key.sign_sha1(info)
+        })
+    };
+    refuse_each(run, &["weak"], vec![("a SHA-1 signature", Box::new(sha1))])
 }
 
 /// What a server lists as signature algorithms.

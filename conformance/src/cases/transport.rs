@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::base64;
 use crate::case::{Case, Finding, Judgement, ensure, must, must_read, should, should_read};
 use crate::http::{Request, Url};
 use crate::issue::identifiers;
@@ -31,16 +32,50 @@ pub(super) const CASES: &[Case] = &[
     must!(c8555_6_4_1_01, "The url header is a string in the protected header."),
 ];
 
+/// Octets that are not UTF-8.
+const NOT_UTF8: [(&str, &[u8]); 5] = [
+    ("an octet of no character", b"\xff\xfe"),
+    ("a continuation alone", b"\x80"),
+    ("a character that is cut off", b"\xe2\x82"),
+    ("an overlong slash", b"\xc0\xaf"),
+    ("half a surrogate pair", b"\xed\xa0\x80"),
+];
+
 fn c8555_5_01(run: &Run) -> Judgement {
     let account = run.account()?;
     let url = run.url("newOrder")?;
-    let mut payload = json!({"identifiers": identifiers(&[run.name("utf8")])})
-        .to_string()
-        .into_bytes();
-    payload.pop();
-    payload.extend_from_slice(b",\"note\":\"\xff\xfe\"}");
-    let answer = run.post_as(account.signer(), &url, &payload)?;
-    refused(&answer, "malformed", "a payload with octets that are not UTF-8")
+    run.each(NOT_UTF8, |(what, octets)| {
+        let mut payload = json!({"identifiers": identifiers(&[run.name("utf8")])})
+            .to_string()
+            .into_bytes();
+        payload.pop();
+        let payload = [&payload, &b",\"note\":\""[..], octets, b"\"}"].concat();
+        let answer = run.post_as(account.signer(), &url, &payload)?;
+        refused(&answer, "malformed", &format!("{what} in the payload"))
+    });
+    let (_, octets) = NOT_UTF8[0];
+    let draft = run.draft(
+        account.signer(),
+        &url,
+        json!({"identifiers": identifiers(&[run.name("utf8")])}).to_string(),
+    )?;
+    let mut header = Value::Object(draft.header.clone()).to_string().into_bytes();
+    header.pop();
+    let header = [&header, &b",\"x\":\""[..], octets, b"\"}"].concat();
+    let signed = Signed::over(base64::url(header), base64::url(&draft.payload), |input| {
+        account.key.sign(input)
+    });
+    let answer = run.post_signed(&url, &signed)?;
+    run.check(refused(&answer, "malformed", "an octet of no character in the header"));
+    let draft = run.draft(
+        account.signer(),
+        &url,
+        json!({"identifiers": identifiers(&[run.name("utf8")])}).to_string(),
+    )?;
+    let mut body = draft.sign(&account.key).body();
+    body.pop();
+    let answer = run.post_body(&url, [&body, &b",\"x\":\""[..], octets, b"\"}"].concat())?;
+    refused(&answer, "malformed", "an octet of no character in the body")
 }
 
 fn c8555_6_1_01(run: &Run) -> Judgement {
@@ -166,7 +201,7 @@ fn c8555_6_1_06(run: &Run) -> Judgement {
         "a padded jwk member",
     ));
     let issued = run.certificate()?;
-    let payload = json!({"certificate": pad(&crate::base64::url(&issued.leaf().der))});
+    let payload = json!({"certificate": pad(&base64::url(&issued.leaf().der))});
     if issued.leaf().der.len() % 3 != 0 {
         run.check(refused(
             &run.post(&issued.account, &run.url("revokeCert")?, &payload)?,
@@ -237,18 +272,23 @@ fn c8555_6_3_02(run: &Run) -> Judgement {
 fn c8555_6_3_03(run: &Run) -> Judgement {
     let account = run.account()?;
     let (order, challenge) = run.challenge_for(account, &run.name("mine"), "http-01")?;
-    let mut urls = vec![
-        account.url.clone(),
-        order.url.clone(),
-        challenge.authorization,
-        challenge.url,
+    let issued = run.certificate()?;
+    let mut resources = vec![
+        ("account", account.url.clone()),
+        ("order", order.url.clone()),
+        ("authorization", challenge.authorization),
+        ("challenge", challenge.url),
+        ("order with a certificate", issued.order.url.clone()),
     ];
-    urls.extend(account.object["orders"].as_str().map(str::to_owned));
+    resources.extend(
+        account.object["orders"]
+            .as_str()
+            .map(|url| ("list of orders", url.to_owned())),
+    );
     let other = run.other_account()?;
-    run.each(urls, |url| {
+    run.each(resources, |(what, url)| {
         let answer = run.fetch(other, &url)?;
-        run.check(refused(&answer, "", &format!("another account's POST-as-GET of {url}")));
-        Ok(())
+        refused(&answer, "", &format!("another account's POST-as-GET of the {what}"))
     });
     Ok(())
 }

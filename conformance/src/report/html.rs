@@ -92,7 +92,7 @@ fn top(report: &Report, page: &mut String) {
     page.push_str("</fieldset>\n</header>\n");
 }
 
-/// The texts in the order of the run, each with its outcomes.
+/// The texts, each with its outcomes; those with the most failures first.
 fn by_text(report: &Report) -> Vec<(&str, Vec<&Outcome>)> {
     let mut texts: Vec<(&str, Vec<&Outcome>)> = Vec::new();
     for outcome in &report.outcomes {
@@ -102,7 +102,11 @@ fn by_text(report: &Report) -> Vec<(&str, Vec<&Outcome>)> {
             None => texts.push((text, vec![outcome])),
         }
     }
-    texts.sort_by_key(|(text, _)| heading(text));
+    let most = |outcomes: &[&Outcome], verdict| std::cmp::Reverse(count(outcomes, verdict));
+    texts.sort_by_key(|(text, outcomes)| {
+        let (failed, warned) = (most(outcomes, Verdict::Fail), most(outcomes, Verdict::Warn));
+        (failed, warned, most(outcomes, Verdict::Pass), heading(text))
+    });
     texts
 }
 
