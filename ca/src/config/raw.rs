@@ -140,6 +140,7 @@ pub struct RawLimits {
 pub struct RawPrune {
     pub orders_kept: Option<String>,
     pub certificates_kept: Option<String>,
+    pub renewed_certificates_kept: Option<String>,
 }
 
 /// Reads a file's text and puts values from the command line (`section.key=value`) on top.

@@ -130,6 +130,8 @@ pub struct PruneSettings {
     pub orders_kept: CalendarSpan,
     /// How long expired certificates are kept; for ever if `None`.
     pub certificates_kept: Option<CalendarSpan>,
+    /// How long expired certificates of renewed orders are kept.
+    pub renewed_certificates_kept: CalendarSpan,
 }
 
 impl Settings {
@@ -232,6 +234,10 @@ impl Settings {
                     Some(kept) => format!("\"{kept}\""),
                     None => "\"forever\"".to_owned(),
                 }),
+            ),
+            (
+                "prune.renewed_certificates_kept",
+                Some(format!("\"{}\"", self.prune.renewed_certificates_kept)),
             ),
             ("validation.http01_port", Some(validation.http01_port.to_string())),
             (
@@ -610,6 +616,7 @@ impl PruneSettings {
         Ok(Self {
             orders_kept: span("prune.orders_kept", raw.orders_kept, "30d")?,
             certificates_kept,
+            renewed_certificates_kept: span("prune.renewed_certificates_kept", raw.renewed_certificates_kept, "7d")?,
         })
     }
 }

@@ -52,6 +52,7 @@ impl Pruner {
             let limits = PruneLimits {
                 orders_ended_before: self.settings.orders_kept.before(now),
                 certificates_expired_before: self.settings.certificates_kept.map(|kept| kept.before(now)),
+                renewed_expired_before: self.settings.renewed_certificates_kept.before(now),
                 count_max: PORTION,
             };
             match self.store.prune(limits, now).await {

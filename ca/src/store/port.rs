@@ -184,6 +184,9 @@ pub struct PruneLimits {
     pub orders_ended_before: Timestamp,
     /// Certificates that expired before this and, if revoked, were on a CRL after their expiry.
     pub certificates_expired_before: Option<Timestamp>,
+    /// Certificates of renewed orders that expired before this and were not revoked: there are many of them, each of
+    /// little weight.
+    pub renewed_expired_before: Timestamp,
     /// At most this many records of each kind in one call, so that writers do not wait.
     pub count_max: usize,
 }

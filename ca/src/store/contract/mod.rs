@@ -48,5 +48,6 @@ pub async fn run(make: impl Fn() -> Box<dyn Store>) {
 
     pruning::takes_orders_that_are_over_and_what_only_they_named(&*fresh()).await;
     pruning::keeps_revoked_certificates_until_a_crl_after_their_end(&*fresh()).await;
+    pruning::takes_the_expired_certificates_of_renewed_orders_earlier(&*fresh()).await;
     pruning::goes_in_portions_and_is_recorded(&*fresh()).await;
 }

@@ -5,7 +5,9 @@ use sigillo_protocol::acme::authorization::AuthorizationStatus;
 use super::records::{at, authorization, batch, certificate, crl, event, issued, order, revoked};
 use crate::{
     audit::{self, Chain},
-    model::{AccountId, Action, Authorization, Certificate, CertificateState, Order, Progress, Revocation, Serial},
+    model::{
+        AccountId, Action, Authorization, Certificate, CertificateState, Order, Progress, Renewing, Revocation, Serial,
+    },
     store::{Batch, CertificateFilter, Change, Page, PruneLimits, Pruned, Store},
 };
 
@@ -13,6 +15,7 @@ fn limits(orders: i64, certificates: Option<i64>) -> PruneLimits {
     PruneLimits {
         orders_ended_before: at(orders),
         certificates_expired_before: certificates.map(at),
+        renewed_expired_before: at(-1),
         count_max: 100,
     }
 }
@@ -123,6 +126,62 @@ pub(super) async fn keeps_revoked_certificates_until_a_crl_after_their_end(store
         position,
         "the feed does not go back"
     );
+}
+
+pub(super) async fn takes_the_expired_certificates_of_renewed_orders_earlier(store: &dyn Store) {
+    let owner = AccountId::random();
+    let plain = order(owner, 0, &[]);
+    let renewed = Order {
+        progress: Progress::Renewing(Renewing::default()),
+        ..order(owner, 0, &[])
+    };
+    let canceled = Order {
+        progress: Progress::Canceled {
+            certificate: None,
+            at: at(9),
+            error: None,
+        },
+        ..order(owner, 0, &[])
+    };
+    let of = |order: &Order, not_after| Certificate {
+        order: Some(order.id),
+        ..issued(&certificate(&["a.example"], not_after))
+    };
+    let (ordinary, first, second, living) = (of(&plain, 10), of(&renewed, 10), of(&canceled, 20), of(&renewed, 90));
+    let pulled = Certificate {
+        order: Some(renewed.id),
+        ..revoked(
+            &certificate(&["a.example"], 10),
+            Revocation {
+                at: at(1),
+                reason: None,
+                invalid_since: None,
+            },
+        )
+    };
+    let mut all = Batch::new(event("all"));
+    for one in [&plain, &renewed, &canceled] {
+        all.push(Change::Order(one.clone()));
+    }
+    for one in [&ordinary, &first, &second, &living, &pulled] {
+        all.push(Change::Certificate(one.clone()));
+    }
+    store.commit(all).await.unwrap();
+    let limits = PruneLimits {
+        renewed_expired_before: at(30),
+        ..limits(0, Some(5))
+    };
+    assert_eq!(store.prune(limits, at(40)).await.unwrap().certificates, 2);
+    for (one, stays) in [
+        (&ordinary, true),
+        (&first, false),
+        (&second, false),
+        (&living, true),
+        (&pulled, true),
+    ] {
+        let found = store.certificate(one.serial).await.unwrap();
+        assert_eq!(found.is_some(), stays, "{:?}", one.not_after);
+    }
 }
 
 pub(super) async fn goes_in_portions_and_is_recorded(store: &dyn Store) {

@@ -35,6 +35,12 @@ const CERTIFICATES: &str = "SELECT serial FROM certificate WHERE not_after < ?1 
                 AND crl.position >= status_feed.position)))
      ORDER BY not_after LIMIT ?2";
 
+/// The certificates of an order that is or was renewed; those that were revoked go by the rule above.
+const RENEWED: &str = "SELECT certificate.serial FROM orders JOIN certificate ON certificate.order_id = orders.id
+     WHERE orders.progress IN ('renewing', 'canceled') AND certificate.not_after < ?1
+        AND certificate.state IN ('issued', 'void')
+     ORDER BY certificate.not_after LIMIT ?2";
+
 /// Deletes one portion, and records how much it was if it was anything.
 pub(super) fn prune(
     connection: &Connection,
@@ -53,6 +59,18 @@ fn prune_all(
 ) -> Result<Pruned, Refusal> {
     let count_max = limits.count_max.min(PORTION_MAX);
     let mut pruned = Pruned::default();
+    // Those of the orders first: the order that tells which they are may go in this portion.
+    let renewed = (RENEWED, Some(limits.renewed_expired_before));
+    for (sql, bound) in [renewed, (CERTIFICATES, limits.certificates_expired_before)] {
+        let Some(bound) = bound else { continue };
+        let left = count_max.saturating_sub(usize::try_from(pruned.certificates).unwrap_or(usize::MAX));
+        for serial in ended_before(connection, sql, bound, left)? {
+            run(connection, "DELETE FROM status_feed WHERE serial = ?1", [&serial])?;
+            // Its names go with it.
+            run(connection, "DELETE FROM certificate WHERE serial = ?1", [&serial])?;
+            pruned.certificates += 1;
+        }
+    }
     for id in ended_before(connection, ORDERS, limits.orders_ended_before, count_max)? {
         // Its list of authorizations goes with it.
         run(connection, "DELETE FROM orders WHERE id = ?1", [id])?;
@@ -61,14 +79,6 @@ fn prune_all(
     for id in ended_before(connection, AUTHORIZATIONS, limits.orders_ended_before, count_max)? {
         run(connection, "DELETE FROM authorizations WHERE id = ?1", [id])?;
         pruned.authorizations += 1;
-    }
-    if let Some(bound) = limits.certificates_expired_before {
-        for serial in ended_before(connection, CERTIFICATES, bound, count_max)? {
-            run(connection, "DELETE FROM status_feed WHERE serial = ?1", [&serial])?;
-            // Its names go with it.
-            run(connection, "DELETE FROM certificate WHERE serial = ?1", [&serial])?;
-            pruned.certificates += 1;
-        }
     }
     if pruned != Pruned::default() {
         apply::record(connection, ledger, &event(pruned, now))?;

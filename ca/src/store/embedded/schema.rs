@@ -145,6 +145,7 @@ const RENEWED_ORDERS: &str = "
     ALTER TABLE orders ADD COLUMN due BIGINT;
     CREATE INDEX orders_by_due ON orders (due) WHERE due IS NOT NULL;
     CREATE INDEX orders_renewed_by_account ON orders (account) WHERE due IS NOT NULL;
+    CREATE INDEX certificate_by_order ON certificate (order_id, not_after) WHERE order_id IS NOT NULL;
 ";
 
 /// The name of the store's own identity in `meta`.
