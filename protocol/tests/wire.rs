@@ -9,7 +9,7 @@ use sigillo_protocol::{
         challenge::{Challenge, ChallengeStatus, ChallengeType, dns01_value, key_authorization},
         directory::Directory,
         identifier::Identifier,
-        order::{Finalize, NewOrder, Order, OrderStatus},
+        order::{Finalize, NewOrder, Order, OrderStatus, OrderUpdate},
         problem::{ErrorType, Problem},
         renewal_info::RenewalInfo,
         revocation::RevokeCertificate,
@@ -50,6 +50,7 @@ fn the_directory_of_rfc_8555_section_7_1_1() {
             "caaIdentities": ["example.com"],
             "externalAccountRequired": true,
             "profiles": {"tls": "https://example.com/docs/tls"},
+            "auto-renewal": {"min-lifetime": 86400, "max-duration": 31536000, "allow-certificate-get": true},
         },
     }));
     assert!(directory.meta.external_account_required);
@@ -112,10 +113,39 @@ fn the_order_of_rfc_8555_section_7_1_3() {
     }));
     assert_eq!(order.status, OrderStatus::Valid);
     assert_eq!(order.identifiers[1], Identifier::dns("example.org"));
-    for status in ["pending", "ready", "processing", "valid", "invalid"] {
+    for status in ["pending", "ready", "processing", "valid", "invalid", "canceled"] {
         round_trips::<Order>(&json!({"status": status, "identifiers": [], "authorizations": [], "finalize": "f"}));
     }
     refused::<Order>(&json!({"status": "done", "identifiers": [], "authorizations": [], "finalize": "f"}));
+}
+
+#[test]
+fn the_order_of_rfc_8739_section_3_1_1() {
+    let order: Order = round_trips(&json!({
+        "status": "valid",
+        "expires": "2016-01-20T00:00:00Z",
+        "identifiers": [{"type": "dns", "value": "www.example.org"}],
+        "authorizations": ["https://example.com/acme/authz/PAniVnsZcis"],
+        "finalize": "https://example.com/acme/order/TOlocE8rfgo/finalize",
+        "auto-renewal": {
+            "start-date": "2016-01-10T00:00:00Z", "end-date": "2016-01-20T00:00:00Z",
+            "lifetime": 345600, "lifetime-adjust": 259200, "allow-certificate-get": true,
+        },
+        "star-certificate": "https://example.com/acme/cert/mAt3xBGaobw",
+    }));
+    assert_eq!(order.auto_renewal.map(|renewal| renewal.lifetime), Some(345_600));
+    round_trips::<NewOrder>(&json!({
+        "identifiers": [], "auto-renewal": {"end-date": "2016-01-20T00:00:00Z", "lifetime": 345600},
+    }));
+    round_trips::<OrderUpdate>(&json!({"status": "canceled"}));
+    for bad in [
+        json!([]),
+        json!({}),
+        json!({"lifetime": 1}),
+        json!({"endDate": "2016-01-20T00:00:00Z", "lifetime": 1}),
+    ] {
+        refused::<NewOrder>(&json!({"identifiers": [], "auto-renewal": bad}));
+    }
 }
 
 #[test]

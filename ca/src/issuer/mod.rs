@@ -18,7 +18,7 @@ mod lint;
 mod prepare;
 mod resume;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use authority::root_crl;
 pub use ceremony::{CeremonyError, CeremonyOptions, Made, init, issue_ocsp_responder};

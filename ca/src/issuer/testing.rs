@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The moment at which the tests play.
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
 }
 
@@ -45,12 +45,12 @@ pub(super) fn lasting(span: &str, first: Timestamp) -> Validity {
     }
 }
 
-pub(super) struct Authorities {
+pub(crate) struct Authorities {
     pub(super) root: IssuerCertificate,
-    pub(super) issuer: Issuer,
+    pub(crate) issuer: Issuer,
 }
 
-pub(super) fn authorities(kind: KeyKind, constraints: &[&str]) -> Authorities {
+pub(crate) fn authorities(kind: KeyKind, constraints: &[&str]) -> Authorities {
     let start = now() - jiff::SignedDuration::from_hours(1);
     let urls = |id: &str| IssuerUrls::new("http://ca.test:9080/", &id.parse().unwrap()).unwrap();
     let subject = |common_name: &str| Subject {

@@ -187,7 +187,9 @@ fn next_due(renewal: &AutoRenewal, certificate: &Certificate) -> Option<Timestam
     let end = certificate.not_after.as_millisecond() + 1000;
     let half_less = begin + (end - begin) / 2 - (end - begin) / HEAD_START;
     let made = certificate.created.as_millisecond();
-    let earliest = made + (end - made).max(0) / PAUSE_MIN;
+    // The lifetime counts too: where the issuing CA's own end cuts one certificate after the other, each is shorter.
+    let pause = ((end - made) / PAUSE_MIN).max(renewal.lifetime_seconds.saturating_mul(1000) / RETRY_PART);
+    let earliest = made.saturating_add(pause);
     Timestamp::from_millisecond(half_less.max(earliest)).ok()
 }
 

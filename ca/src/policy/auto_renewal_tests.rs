@@ -188,6 +188,19 @@ fn each_one_is_there_by_half_of_the_one_before_and_none_outlives_the_order() {
 }
 
 #[test]
+fn certificates_that_another_end_cuts_are_not_renewed_ever_faster() {
+    let renewal = renewal(None, 100_000, 1600, 0);
+    for left in [1, 10, 99] {
+        let cut = Validity {
+            not_before: at(0),
+            not_after: at(left),
+        };
+        let due = next_due(&renewal, &made(cut, at(0))).unwrap();
+        assert!(due >= at(100), "{left}: {due}");
+    }
+}
+
+#[test]
 fn the_first_begins_with_the_start() {
     let later = renewal(Some(1000), 5000, 100, 50);
     assert_eq!(wait_for_start(&later, at(0)), None);

@@ -53,7 +53,7 @@ impl Registrar {
             return Ok(None);
         };
         let Some(rule) = &self.settings.auto_renewal else {
-            return Err(Problem::malformed("This CA renews no certificates by itself: leave auto-renewal out.").into());
+            return Err(not_offered().into());
         };
         if order.not_before.is_some() || order.not_after.is_some() {
             let detail = "An order with auto-renewal has no notBefore and notAfter (RFC 8739 section 3.1.1).";
@@ -73,7 +73,7 @@ impl Registrar {
 
     /// Refuses one more order of an account that has as many as it may have.
     async fn require_room(&self, account: AccountId) -> Result<(), Refusal> {
-        let most = self.settings.auto_renewal.map_or(0, |rule| rule.orders_max);
+        let most = self.settings.auto_renewal.ok_or_else(not_offered)?.orders_max;
         if self.store.renewed_orders_of(account).await? < most {
             return Ok(());
         }
@@ -328,6 +328,10 @@ fn being_renewed(order: &Order, now: Timestamp) -> Result<&Renewing, Refusal> {
         (Progress::Renewing(renewing), Some(_)) => Ok(renewing),
         _ => Err(Refusal::not_found()),
     }
+}
+
+fn not_offered() -> Problem {
+    Problem::malformed("This CA renews no certificates by itself: leave auto-renewal out.")
 }
 
 /// The room that renews, as the audit log names it.

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How many certificates are renewed at the same time: most of the time of each goes into waiting for CAA records.
-const CONCURRENCY_MAX: usize = 16;
+const CONCURRENCY_MAX: usize = 32;
 
 /// The longest sleep: a clock that was set back is noticed after this at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -331,3 +331,7 @@ fn trouble(refusal: &Refusal) -> String {
     };
     text.chars().take(TROUBLE_LENGTH_MAX).collect()
 }
+
+#[cfg(test)]
+#[path = "renewer_tests.rs"]
+mod tests;

@@ -9,7 +9,8 @@ use crate::{
         prepare::{IssueRequest, prepare},
         testing::{authorities, name, now, profile, request},
     },
-    model::{Account, AccountId, OrderId, Version},
+    model::{Account, AccountId, AuthorizationId, AutoRenewal, OrderId, Renewing, Version},
+    policy::profile::Validity,
     signer::verify,
     store::embedded::SqliteStore,
 };
@@ -27,6 +28,18 @@ fn event(action: Action, subject: String) -> AuditEvent {
         action,
         subject,
         detail: serde_json::Value::Null,
+    }
+}
+
+fn renewal(end: Timestamp) -> AutoRenewal {
+    AutoRenewal {
+        start: Some(now()),
+        start_given: false,
+        end,
+        lifetime_seconds: 3600,
+        adjust_seconds: None,
+        allow_get: false,
+        csr: None,
     }
 }
 
@@ -103,6 +116,57 @@ impl Scene {
         };
         let batch = Batch::new(event(Action::OrderFinalized, id.to_string())).with(Change::Order(finalized));
         (linted.record(&self.store, batch).await.unwrap(), id)
+    }
+
+    /// Records the next certificate of an order that is renewed, as the renewer does, on an authorization.
+    async fn intend_next(&self, authorization: AuthorizationStatus) -> (Serial, OrderId) {
+        let proven = Authorization {
+            id: AuthorizationId::random(),
+            version: Version::NEW,
+            account: self.account,
+            name: name("a.example"),
+            status: authorization,
+            created: now(),
+            expires: now() - SignedDuration::from_hours(1),
+            challenges: Vec::new(),
+        };
+        let serial = Serial::random();
+        let order = Order {
+            authorizations: vec![proven.id],
+            auto_renewal: Some(renewal(now() + SignedDuration::from_hours(24))),
+            ..self.order(Progress::Renewing(Renewing {
+                certificate: Some(Serial::from_bytes([9; 16])),
+                next: Some(serial),
+                due: Some(now() + SignedDuration::from_mins(2)),
+                failures: 3,
+                trouble: None,
+            }))
+        };
+        let wish = IssueRequest {
+            account: Some(self.account),
+            order: Some(order.id),
+            term: Some(Validity {
+                not_before: now(),
+                not_after: now() + SignedDuration::from_secs(3599),
+            }),
+            ..request(KeyKind::EcdsaP256, &["a.example"])
+        };
+        let linted = prepare(&self.issuer, &profile(), wish, serial, now())
+            .unwrap()
+            .lint()
+            .unwrap();
+        let batch = Batch::new(event(Action::OrderRenewed, order.id.to_string()))
+            .with(Change::Authorization(proven))
+            .with(Change::Order(order.clone()));
+        linted.record(&self.store, batch).await.unwrap();
+        (serial, order.id)
+    }
+
+    async fn renewing(&self, order: OrderId) -> Renewing {
+        match self.progress(order).await {
+            Progress::Renewing(renewing) => renewing,
+            other => panic!("it is not renewed any more: {other:?}"),
+        }
     }
 
     async fn certificate(&self, serial: Serial) -> Certificate {
@@ -209,6 +273,95 @@ async fn what_cannot_be_finished_is_voided_with_its_order() {
         assert!(matches!(scene.progress(order).await, Progress::Invalid { .. }), "{why}");
         assert_eq!(scene.store.status(serial).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn the_first_certificate_of_an_order_begins_its_renewal() {
+    let scene = Scene::new().await;
+    let (recorded, id) = scene.intend().await;
+    let serial = recorded.certificate().serial;
+    let end = now() + SignedDuration::from_hours(400 * 24);
+    let order = scene.store.order(id).await.unwrap().unwrap().order;
+    let batch = Batch::new(event(Action::OrderFinalized, id.to_string())).with(Change::Order(Order {
+        auto_renewal: Some(renewal(end)),
+        ..order
+    }));
+    scene.store.commit(batch).await.unwrap();
+    let resumed = scene.resume(std::slice::from_ref(&scene.issuer), now()).await;
+    assert_eq!(resumed.finished, [serial]);
+    let renewing = scene.renewing(id).await;
+    assert_eq!(renewing.certificate, Some(serial));
+    assert!(renewing.due.is_some_and(|due| due > now() && due < end));
+    assert_eq!(scene.store.order(id).await.unwrap().unwrap().order.expires, end);
+}
+
+#[tokio::test]
+async fn the_next_certificate_of_a_renewed_order_is_finished_though_time_has_ended_its_authorization() {
+    let scene = Scene::new().await;
+    let (serial, order) = scene.intend_next(AuthorizationStatus::Valid).await;
+    let resumed = scene
+        .resume(
+            std::slice::from_ref(&scene.issuer),
+            now() + SignedDuration::from_mins(1),
+        )
+        .await;
+    assert_eq!(resumed.finished, [serial]);
+    let renewing = scene.renewing(order).await;
+    assert_eq!((renewing.certificate, renewing.next), (Some(serial), None));
+    assert_eq!(renewing.failures, 0);
+    assert!(
+        renewing
+            .due
+            .is_some_and(|due| due > now() && due < now() + SignedDuration::from_mins(30))
+    );
+    assert!(scene.store.status(serial).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_renewed_order_outlives_a_certificate_that_is_voided() {
+    let after = now() + SignedDuration::from_hours(2);
+    for (status, at) in [
+        (AuthorizationStatus::Deactivated, now()),
+        (AuthorizationStatus::Valid, after),
+    ] {
+        let scene = Scene::new().await;
+        let (serial, order) = scene.intend_next(status).await;
+        let resumed = scene.resume(std::slice::from_ref(&scene.issuer), at).await;
+        assert_eq!(resumed.voided, [serial], "{status:?}");
+        let renewing = scene.renewing(order).await;
+        assert_eq!(
+            renewing.certificate,
+            Some(Serial::from_bytes([9; 16])),
+            "the last one is still there"
+        );
+        assert_eq!(
+            (renewing.next, renewing.due),
+            (None, Some(at)),
+            "and another one is begun at once"
+        );
+        assert!(renewing.trouble.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_that_came_in_between_wins() {
+    let scene = Scene::new().await;
+    let (serial, id) = scene.intend_next(AuthorizationStatus::Valid).await;
+    let order = scene.store.order(id).await.unwrap().unwrap().order;
+    let canceled = Progress::Canceled {
+        certificate: None,
+        at: now(),
+        error: None,
+    };
+    let batch = Batch::new(event(Action::OrderCanceled, id.to_string())).with(Change::Order(Order {
+        progress: canceled.clone(),
+        ..order
+    }));
+    scene.store.commit(batch).await.unwrap();
+    let resumed = scene.resume(std::slice::from_ref(&scene.issuer), now()).await;
+    assert_eq!(resumed.voided, [serial]);
+    assert_eq!(scene.progress(id).await, canceled);
+    assert_eq!(scene.store.status(serial).await.unwrap(), None);
 }
 
 #[tokio::test]
