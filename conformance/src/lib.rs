@@ -38,7 +38,7 @@ pub use coverage::page as coverage;
 pub use deviation::Deviation;
 pub use report::{Format, Outcome, Report, Verdict};
 pub use shown::Shown;
-pub use suite::{Event, judge, judge_telling, judge_watching};
+pub use suite::{Event, Requirement, judge, judge_telling, judge_watching, requirements};
 pub use target::Options;
 
 /// Reads a MAC key from unpadded base64url, as operators are given it.

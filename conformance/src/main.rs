@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use sigillo_conformance::{Event, Format, Options, Report, judge_watching};
+use sigillo_conformance::{Event, Format, Options, Report, judge_watching, requirements};
 
 /// Judges an ACME server, its OCSP responder and its CRL publisher. Exits 0 exactly when no MUST failed.
 #[derive(Debug, Parser)]
@@ -75,6 +75,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Prints id, level and requirement of every case, and judges nothing
+    List,
     /// Writes the page that shows, requirement by requirement, how two servers did, from the JSON reports of their runs
     Coverage {
         /// JSON report of the run against Sigillo
@@ -229,6 +231,12 @@ fn run(arguments: Arguments, wanted: &[Wanted]) -> Result<bool, String> {
     Ok(report.is_conforming())
 }
 
+fn list() -> Result<bool, String> {
+    let lines = requirements().map(|one| format!("{}\t{}\t{}\n", one.id, one.level, one.requirement));
+    print(&lines.collect::<String>())?;
+    Ok(true)
+}
+
 fn coverage(ours: &Path, pebble: &Path) -> Result<bool, String> {
     let page = sigillo_conformance::coverage(&read_text(ours)?, &read_text(pebble)?)?;
     print(&page)?;
@@ -241,6 +249,7 @@ const WRONG_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
+        Some(Command::List) => list(),
         Some(Command::Coverage { ours, pebble }) => coverage(ours, pebble),
         None => match wanted(&arguments.report, arguments.out.as_ref()) {
             Ok(wanted) => run(arguments, &wanted),

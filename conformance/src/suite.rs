@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::base64;
-use crate::case::{Case, Finding, Judgement};
+use crate::case::{Case, Finding, Judgement, Level};
 use crate::cases;
 use crate::deviation::{Collector, Deviation};
 use crate::evidence::Evidence;
@@ -372,6 +372,26 @@ pub(crate) fn refused(answer: &Answer, kind: &str, what: &str) -> Judgement {
 /// Unpadded base64url of a value in an answer.
 pub(crate) fn is_base64url(text: &str) -> bool {
     !text.is_empty() && base64::from_url(text).is_some()
+}
+
+/// A requirement that has a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// Its id.
+    pub id: String,
+    /// How strongly the text asks.
+    pub level: Level,
+    /// The requirement in short.
+    pub requirement: &'static str,
+}
+
+/// Every requirement that has a case, in the order in which they are judged.
+pub fn requirements() -> impl Iterator<Item = Requirement> {
+    cases::all().map(|case| Requirement {
+        id: case.id(),
+        level: case.level,
+        requirement: case.requirement,
+    })
 }
 
 /// Judges a target.
