@@ -94,14 +94,20 @@ fn c8555_6_1_01(run: &Run) -> Judgement {
         ensure!(url.starts_with("https://"), "{url} is not an https URL");
         Ok(())
     });
-    // Plain HTTP at the same port must do nothing.
-    let plain = run.url("newOrder")?.replacen("https://", "http://", 1);
-    if let Ok(answer) = run.client.send(&Request::new("POST", &plain).body("{}")) {
-        ensure!(
-            !answer.is_success(),
-            "plain HTTP at {plain} answers {}",
-            answer.summary()
-        );
+    // Plain HTTP at the same port must do nothing: not even refuse as ACME does, since that has read the request.
+    for (method, url) in [
+        ("GET", run.options.directory.clone()),
+        ("HEAD", run.url("newNonce")?),
+        ("POST", run.url("newOrder")?),
+    ] {
+        let plain = url.replacen("https://", "http://", 1);
+        if let Ok(answer) = run.client.send(&Request::new(method, &plain).body("{}")) {
+            ensure!(
+                !answer.is_success() && answer.header("replay-nonce").is_none() && answer.problem().is_empty(),
+                "plain HTTP at {plain} answers {}",
+                answer.summary()
+            );
+        }
     }
     Ok(())
 }
