@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::base64;
 use crate::case::{Complaint, Finding, Judgement};
 use crate::http::{Answer, Request};
@@ -98,13 +100,20 @@ impl Run {
         Crl::read(&answer.body).read_as("the CRL")
     }
 
-    /// The CRL once it lists the certificate.
+    /// The CRL once it lists the certificate, which is revoked already.
     pub(crate) fn crl_listing(&self, issued: &Issued) -> Judgement<Crl> {
-        let began = Instant::now();
+        let (began, revoked) = (Instant::now(), Timestamp::now());
         loop {
             let crl = self.crl_of(issued)?;
             if crl.entry(&issued.leaf().serial).is_some() {
                 return Ok(crl);
+            }
+            // A CRL may come late, but one that was made after the revocation has to list it.
+            if crl.this_update.as_second() > revoked.as_second() {
+                return Err(Finding::Fail(format!(
+                    "the CRL of {} does not list a certificate revoked before {revoked}",
+                    crl.this_update
+                )));
             }
             if began.elapsed() > CRL_WAIT {
                 return Err(Finding::Blocked(
