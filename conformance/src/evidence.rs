@@ -52,6 +52,7 @@ pub(crate) struct Sighting {
 pub(crate) struct Evidence {
     exchanges: Mutex<Vec<Arc<Exchange>>>,
     issued: Mutex<Vec<Arc<Issued>>>,
+    unreadable: Mutex<Vec<String>>,
     orders: Mutex<Vec<Arc<Sighting>>>,
     authorizations: Mutex<Vec<Arc<Sighting>>>,
 }
@@ -72,6 +73,11 @@ impl Evidence {
 
     pub(crate) fn issued(&self, issued: Arc<Issued>) {
         open(&self.issued).push(issued);
+    }
+
+    /// Notes a chain that cannot be read as RFC 8555 and RFC 5280 have it, and why.
+    pub(crate) fn unreadable(&self, url: &str, why: &str) {
+        open(&self.unreadable).push(format!("{url}: {why}"));
     }
 
     pub(crate) fn order(&self, url: &str, object: &Value) {
@@ -136,6 +142,10 @@ impl Evidence {
 
     pub(crate) fn certificates(&self) -> Vec<Arc<Issued>> {
         open(&self.issued).clone()
+    }
+
+    pub(crate) fn unreadable_chains(&self) -> Vec<String> {
+        open(&self.unreadable).clone()
     }
 
     pub(crate) fn orders(&self) -> Vec<Arc<Sighting>> {

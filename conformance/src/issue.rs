@@ -86,6 +86,11 @@ pub(crate) fn identifiers(names: &[String]) -> Value {
     names.iter().map(|name| json!({"type": "dns", "value": name})).collect()
 }
 
+fn read_chain(text: &[u8]) -> Result<Vec<Certificate>, String> {
+    let chain = pem::certificates(text)?;
+    chain.iter().map(|der| Certificate::read(der)).collect()
+}
+
 impl Run {
     /// Asks for an order with this payload.
     pub(crate) fn try_order(&self, account: &Account, payload: &Value) -> Judgement<Answer> {
@@ -299,12 +304,10 @@ impl Run {
         if answer.status != 200 {
             return Err(Finding::Blocked(format!("the certificate: {}", answer.summary())));
         }
-        let chain = pem::certificates(&answer.body).map_err(Finding::Fail)?;
-        let chain = chain
-            .iter()
-            .map(|der| Certificate::read(der))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Finding::Fail)?;
+        let chain = read_chain(&answer.body).map_err(|why| {
+            self.evidence.unreadable(&url, &why);
+            Finding::Fail(why)
+        })?;
         let issued = Issued {
             account: account.clone(),
             names: names.to_vec(),

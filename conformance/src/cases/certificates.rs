@@ -59,6 +59,16 @@ pub(super) fn authorities(run: &Run) -> Judgement<Vec<Certificate>> {
     Ok(all(run)?.into_iter().filter(Certificate::is_ca).collect())
 }
 
+/// Every chain of the run could be read; one that could not is what the cases about its form are there for.
+pub(super) fn readable(run: &Run) -> Judgement {
+    // Whether there is a certificate at all is another question.
+    let shared = run.certificate().map(|_| ());
+    if let Some(why) = run.evidence.unreadable_chains().into_iter().next() {
+        return Err(Finding::Fail(why));
+    }
+    shared
+}
+
 /// Applies a check to each certificate; those that fail alike count as one deviation.
 pub(super) fn each(run: &Run, check: impl Fn(&Certificate) -> Result<(), String>) -> Judgement {
     let certificates = all(run)?;
@@ -201,6 +211,7 @@ fn c5280_4_1_2_4_02(run: &Run) -> Judgement {
 
 fn c5280_4_1_2_5_01(run: &Run) -> Judgement {
     // The reader takes no other form of date.
+    readable(run)?;
     each(run, |one| {
         when(one.not_before >= one.not_after, "notAfter is not after notBefore")
     })
@@ -267,6 +278,7 @@ fn descend(element: &der::Element<'_>) -> Result<(), String> {
 }
 
 fn c5280_4_2_02(run: &Run) -> Judgement {
+    readable(run)?;
     each(run, |one| {
         descend(&der::single(&one.der, der::SEQUENCE)?)?;
         for extension in &one.extensions {

@@ -1,5 +1,6 @@
 //! RFC 8555 sections 7.4.2 and 9.1, RFC 7468: the certificate resource.
 
+use super::certificates::readable;
 use crate::case::{Case, Complaint, Finding, Judgement, ensure, may, must, must_read};
 use crate::http::Request;
 use crate::read::certificate::Certificate;
@@ -105,6 +106,7 @@ fn c8555_7_4_2_04(run: &Run) -> Judgement {
 }
 
 fn c8555_9_1_01(run: &Run) -> Judgement {
+    readable(run)?;
     let body = &run.certificate()?.answer.body;
     ensure!(body.is_ascii(), "the chain has other characters than ASCII");
     let chain = pem::certificates(body).read_as("the chain")?;
@@ -136,6 +138,7 @@ fn c8555_9_1_02(run: &Run) -> Judgement {
 }
 
 fn c7468_2_01(run: &Run) -> Judgement {
+    readable(run)?;
     run.each(run.evidence.certificates(), |issued| {
         pem::certificates(&issued.answer.body).read_as(&issued.url)?;
         Ok(())
