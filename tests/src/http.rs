@@ -67,6 +67,15 @@ impl Http {
             store.add(certificate.expect("PEM")).expect("a root certificate");
         }
         assert!(!store.is_empty(), "{} holds no certificate", roots.display());
+        Self::with(store)
+    }
+
+    /// Makes a client for plain HTTP.
+    pub fn trusting_nobody() -> Self {
+        Self::with(RootCertStore::empty())
+    }
+
+    fn with(store: RootCertStore) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -221,7 +230,7 @@ impl Target {
     }
 }
 
-fn parse(raw: &[u8], method: &str) -> Result<Response, HttpError> {
+pub(crate) fn parse(raw: &[u8], method: &str) -> Result<Response, HttpError> {
     let end = raw
         .windows(4)
         .position(|w| w == b"\r\n\r\n")

@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod dns;
 pub mod http;
 pub mod judge;
+pub mod mutant;
 pub mod place;
 pub mod ports;
 pub mod process;
