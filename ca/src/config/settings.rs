@@ -73,6 +73,10 @@ pub struct AcmeSettings {
     pub caa_identities: Vec<String>,
     /// Whether a valid authorization serves later orders.
     pub reuse_authorizations: bool,
+    /// In how many cases of a hundred it does; always, but for a test server, so no configuration has it.
+    pub reuse_percent: u8,
+    /// How many orders a page of an account's list shows; no configuration has it.
+    pub orders_page: usize,
     /// How long an order stays open.
     pub order_lifetime: CalendarSpan,
     /// How long a valid authorization can be used.
@@ -419,6 +423,9 @@ fn default_names(listening: IpAddr) -> Vec<Name> {
     names
 }
 
+/// Short enough for a quick answer, long enough for almost everybody's whole list.
+const ORDERS_PAGE: usize = 100;
+
 impl AcmeSettings {
     fn check(raw: raw::RawAcme) -> Result<Self, ConfigError> {
         let caa_identities = raw.caa_identities.unwrap_or_default();
@@ -449,6 +456,8 @@ impl AcmeSettings {
             website: raw.website,
             caa_identities,
             reuse_authorizations: raw.reuse_authorizations.unwrap_or(true),
+            reuse_percent: 100,
+            orders_page: ORDERS_PAGE,
             order_lifetime: span("acme.order_lifetime", raw.order_lifetime, "7d")?,
             authorization_lifetime: span("acme.authorization_lifetime", raw.authorization_lifetime, "30d")?,
             pending_authorization_lifetime: span(
@@ -535,6 +544,7 @@ fn validation(raw: raw::RawValidation, acme: &AcmeSettings) -> Result<Validation
             None => default.dnssec,
         },
         attempt_timeout: default.attempt_timeout,
+        delay_max: default.delay_max,
     })
 }
 

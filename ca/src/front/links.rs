@@ -26,6 +26,7 @@ pub mod path {
 #[derive(Debug, Clone)]
 pub struct Links {
     base: String,
+    directory: &'static str,
 }
 
 impl Links {
@@ -33,7 +34,24 @@ impl Links {
     pub fn new(base: impl Into<String>) -> Self {
         Self {
             base: base.into().trim_end_matches('/').to_owned(),
+            directory: path::DIRECTORY,
         }
+    }
+
+    /// Puts the directory at another path.
+    #[must_use]
+    pub fn with_directory(self, directory: &'static str) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// Returns the directory's path.
+    pub fn directory_path(&self) -> &'static str {
+        self.directory
+    }
+
+    /// Returns the directory's URL.
+    pub fn directory(&self) -> String {
+        self.to(self.directory)
     }
 
     /// Returns the link to a path that begins with a slash.

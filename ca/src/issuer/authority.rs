@@ -64,21 +64,22 @@ pub(super) fn make_root(
 /// A Name without attributes.
 const EMPTY_NAME: &[u8] = &[0x30, 0];
 
-/// Makes an issuing CA under a root: no further CA below it.
-pub(super) fn make_issuing(
+/// Makes a CA under another one: an issuing CA if `below_max` is 0, since that allows no further CA under it.
+pub(super) fn make_under(
+    below_max: u8,
     id: &IssuerId,
     subject: &Subject,
     validity: Validity,
     spki_der: &[u8],
     constraints: &NameConstraints,
-    (root, root_signer, root_urls): (&IssuerCertificate, &SharedSigner, &IssuerUrls),
+    (above, above_signer, above_urls): (&IssuerCertificate, &SharedSigner, &IssuerUrls),
 ) -> Result<IssuerCertificate, AuthorityError> {
-    let mut params = authority_params(subject, validity, BasicConstraints::Constrained(0), spki_der);
+    let mut params = authority_params(subject, validity, BasicConstraints::Constrained(below_max), spki_der);
     params.use_authority_key_identifier_extension = true;
     params.crl_distribution_points = vec![CrlDistributionPoint {
-        uris: vec![root_urls.crl.clone()],
+        uris: vec![above_urls.crl.clone()],
     }];
-    params.custom_extensions = vec![prepare::issuer_access(&root_urls.certificate)?];
+    params.custom_extensions = vec![prepare::issuer_access(&above_urls.certificate)?];
     if !constraints.is_empty() {
         params.name_constraints = Some(rcgen::NameConstraints {
             permitted_subtrees: subtrees(&constraints.permitted_dns, &constraints.permitted_ip),
@@ -88,11 +89,11 @@ pub(super) fn make_issuing(
     let tbs = encode::tbs(
         &params,
         spki_der,
-        &root.subject_der,
-        &root.key_identifier,
-        root_signer.algorithm(),
+        &above.subject_der,
+        &above.key_identifier,
+        above_signer.algorithm(),
     )?;
-    sign(id, &tbs, root_signer)
+    sign(id, &tbs, above_signer)
 }
 
 fn authority_params(

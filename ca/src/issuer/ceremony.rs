@@ -154,6 +154,8 @@ pub struct Made {
 
 const ROOT: &str = "root";
 const ISSUING: &str = "issuing-1";
+/// What the issuing CA is, behind its name.
+pub(super) const ISSUING_ROLE: &str = "Issuing CA 1";
 const OCSP: &str = "ocsp-1";
 const CONFIGURATION: &str = "sigillo.toml";
 const ROOT_PEM: &str = "root.pem";
@@ -292,9 +294,10 @@ fn make_authorities(
         issuing_validity.not_after,
     )?;
     let issuing_key = new_key(ring, ISSUING, options.key)?;
-    let issuing = authority::make_issuing(
+    let issuing = authority::make_under(
+        0,
         &issuing_id,
-        &subject(options, "Issuing CA 1"),
+        &subject(options, ISSUING_ROLE),
         issuing_validity,
         issuing_key.spki_der(),
         &options.constraints,
@@ -304,11 +307,11 @@ fn make_authorities(
     Ok((root, crl, issuer))
 }
 
-fn issuer_id(text: &str) -> IssuerId {
+pub(super) fn issuer_id(text: &str) -> IssuerId {
     text.parse().expect("invariant: the text is an issuer's name")
 }
 
-fn subject(options: &CeremonyOptions, role: &str) -> Subject {
+pub(super) fn subject(options: &CeremonyOptions, role: &str) -> Subject {
     Subject {
         common_name: format!("{} {role}", options.name),
         organization: options.organization.clone(),
@@ -316,14 +319,14 @@ fn subject(options: &CeremonyOptions, role: &str) -> Subject {
 }
 
 /// An hour back, so that machines with slow clocks trust a new CA at once.
-fn validity(span: &CalendarSpan, now: Timestamp) -> Result<Validity, CeremonyError> {
+pub(super) fn validity(span: &CalendarSpan, now: Timestamp) -> Result<Validity, CeremonyError> {
     let second = Timestamp::from_second(now.as_second()).map_err(|_| CeremonyError::Validity)?;
     let not_before = second.checked_sub(1.hour()).map_err(|_| CeremonyError::Validity)?;
     let not_after = span.last_second(not_before).ok_or(CeremonyError::Validity)?;
     Ok(Validity { not_before, not_after })
 }
 
-fn new_key(ring: &Keyring, id: &str, kind: KeyKind) -> Result<SharedSigner, CeremonyError> {
+pub(super) fn new_key(ring: &Keyring, id: &str, kind: KeyKind) -> Result<SharedSigner, CeremonyError> {
     let key = PrivateKey::generate(kind)?;
     ring.store(&issuer_id(id), &key)?;
     Ok(Arc::new(SoftwareSigner::new(&key)?))

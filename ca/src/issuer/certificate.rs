@@ -195,6 +195,32 @@ impl Issuer {
         })
     }
 
+    /// Takes other chains in the place of the ones that follow from its certificate: the main one, then the alternates.
+    ///
+    /// Each begins with a certificate of this issuer's name and key and ends with its root, which clients do not get.
+    ///
+    /// # Errors
+    /// When a chain belongs to somebody else or does not verify.
+    pub fn with_chains(self, chains: &[Vec<Vec<u8>>]) -> Result<Self, IssuerError> {
+        let broken = || IssuerError::Chain(self.certificate.id.clone());
+        for chain in chains {
+            let first = chain.first().ok_or_else(broken)?;
+            let first = IssuerCertificate::from_der(self.certificate.id.clone(), first)?;
+            if first.spki_der != self.certificate.spki_der || first.subject_der != self.certificate.subject_der {
+                return Err(IssuerError::Key(self.certificate.id.clone()));
+            }
+            if !chain.windows(2).all(|pair| is_signed_by(&pair[0], &pair[1])) {
+                return Err(broken());
+            }
+        }
+        let below_root = |chain: &Vec<Vec<u8>>| chain.iter().filter(|der| !is_self_signed(der)).cloned().collect();
+        let chains: Vec<Vec<Vec<u8>>> = chains.iter().map(below_root).collect();
+        if chains.is_empty() {
+            return Err(broken());
+        }
+        Ok(Self { chains, ..self })
+    }
+
     /// Returns its name.
     pub fn id(&self) -> &IssuerId {
         &self.certificate.id

@@ -14,6 +14,7 @@ mod certificate;
 mod encode;
 pub mod folder;
 mod issue;
+mod lineage;
 mod lint;
 mod prepare;
 mod resume;
@@ -25,6 +26,7 @@ pub use ceremony::{CeremonyError, CeremonyOptions, Made, init, issue_ocsp_respon
 pub use certificate::{Issuer, IssuerCertificate, IssuerError, IssuerUrls};
 pub use encode::key_identifier;
 pub use issue::{Linted, Recorded, SignFailure, Signed};
+pub use lineage::{Lineage, make_lineages};
 pub use lint::LintError;
 pub use prepare::{IssueRequest, PrepareError, Prepared, prepare};
 pub use resume::{ResumeError, Resumed, resume, resume_before};

@@ -164,7 +164,7 @@ impl Registrar {
         let mut authorizations = Vec::with_capacity(names.len());
         let mut made = Vec::new();
         for name in names {
-            let standing = match self.settings.reuse_authorizations {
+            let standing = match self.reuses() {
                 true => {
                     self.store
                         .valid_authorization(account, name, self.reuse_until(now))
@@ -222,6 +222,13 @@ impl Registrar {
             authorizations,
         };
         Ok(StandingOrder::read(view, now))
+    }
+
+    /// Whether a valid authorization serves this time.
+    fn reuses(&self) -> bool {
+        let percent = u32::from(self.settings.reuse_percent);
+        self.settings.reuse_authorizations
+            && (percent >= 100 || getrandom::u32().is_ok_and(|drawn| drawn % 100 < percent))
     }
 
     /// An authorization is reused only if it outlives the time that a client takes to finalize: an order that is
@@ -403,11 +410,10 @@ impl Registrar {
         account: AccountId,
         after: Option<OrderId>,
     ) -> Result<(Vec<OrderId>, Option<OrderId>), Refusal> {
-        /// Short enough for a quick answer, long enough for almost everybody's whole list.
-        const PAGE: usize = 100;
+        let limit = self.settings.orders_page;
         let now = self.clock.now();
-        let views = self.store.orders_of(account, Page { after, limit: PAGE }).await?;
-        let next = (views.len() == PAGE)
+        let views = self.store.orders_of(account, Page { after, limit }).await?;
+        let next = (views.len() == limit)
             .then(|| views.last().map(|view| view.order.id))
             .flatten();
         let shown = views

@@ -84,9 +84,22 @@ impl House {
         if !dir.join(folder::CHAIN_FILE).is_file() {
             return Err(OpenError::NoCa(dir.to_owned()));
         }
-        let clock: SharedClock = Arc::new(SystemClock);
         let keyring = Keyring::new(dir.join(folder::KEYS_FOLDER), passphrase);
         let issuer = folder::load(dir, &keyring, &settings.server.public_http).map_err(part("the issuing CA"))?;
+        Self::open_with(dir, settings, keyring, issuer).await
+    }
+
+    /// Opens a state folder under an issuer that has been made ready.
+    ///
+    /// # Errors
+    /// As for [`House::open`].
+    pub async fn open_with(
+        dir: &Path,
+        settings: Settings,
+        keyring: Keyring,
+        issuer: Issuer,
+    ) -> Result<Self, OpenError> {
+        let clock: SharedClock = Arc::new(SystemClock);
         let issuer = Arc::new(issuer);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.store.path).map_err(store_error)?);
         let resumed = issuer::resume(&*store, std::slice::from_ref(&*issuer), clock.now())
@@ -152,6 +165,26 @@ impl House {
             registrar,
             metrics,
         })
+    }
+
+    /// Returns who decides.
+    pub fn registrar(&self) -> &Arc<Registrar> {
+        &self.registrar
+    }
+
+    /// Returns what is remembered.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Returns the clock.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Returns the settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Returns what operators can do.

@@ -6,7 +6,7 @@ mod run;
 mod sockets;
 
 pub use house::{House, OpenError};
-pub use run::{Ready, ServeError, run};
+pub use run::{Doors, Ready, ServeError, run, run_behind};
 pub use sockets::Sockets;
 
 /// The operator's socket in the state folder.

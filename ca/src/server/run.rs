@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 
+use axum::Router;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -19,10 +20,10 @@ use crate::{
         acme::{self, AcmeFront},
         health::{self, Health},
         limits::RateLimits,
-        links::{Links, path},
+        links::Links,
         listen,
         status::{self, IssuerFiles, StatusFiles, StatusFront},
-        tls,
+        tls::{self, Identity},
     },
     issuer::{self, Issuer, folder},
     registrar::{Pruner, Renewer},
@@ -70,12 +71,58 @@ pub enum ServeError {
     Open(#[from] super::OpenError),
 }
 
+/// What is behind the listeners over TLS.
+pub struct Doors {
+    /// The certificate that they show; the CA's own if `None`.
+    pub identity: Option<Arc<Identity>>,
+    /// The ACME resources.
+    pub acme: Router,
+    /// The URL of the ACME directory.
+    pub directory: String,
+    /// Other listeners, with what they serve.
+    pub others: Vec<(SocketAddr, Router)>,
+    /// What relying parties find besides the files of the issuing CA and its root.
+    pub files: Vec<IssuerFiles>,
+}
+
+impl Doors {
+    /// Returns what a daemon serves.
+    fn usual(house: &House) -> Self {
+        let links = Links::new(house.settings.server.public_https.clone());
+        let directory = links.directory();
+        let limits = RateLimits::new(&house.settings.limits);
+        let front = AcmeFront::new(house.registrar.clone(), links, limits);
+        Self {
+            identity: None,
+            acme: acme::router(Arc::new(front)),
+            directory,
+            others: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
 /// Serves until `stop` turns true, then drains connections and ends the workers.
 ///
 /// # Errors
 /// When it cannot start; nothing is left running then.
 pub async fn run(
     house: House,
+    sockets: &Sockets,
+    stop: watch::Receiver<bool>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), ServeError> {
+    let doors = Doors::usual(&house);
+    run_behind(house, doors, sockets, stop, ready).await
+}
+
+/// Serves like [`run`], with other doors.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_behind(
+    house: House,
+    doors: Doors,
     sockets: &Sockets,
     stop: watch::Receiver<bool>,
     ready: impl FnOnce(&Ready),
@@ -87,7 +134,13 @@ pub async fn run(
         Some(address) => Some(bind(sockets, address).await?),
         None => None,
     };
-    sockets.keep_only(&server.addresses());
+    let mut addresses = server.addresses();
+    let mut others = Vec::new();
+    for (address, router) in doors.others {
+        others.push((bind(sockets, address).await?, router));
+        addresses.push(address);
+    }
+    sockets.keep_only(&addresses);
     let socket_path = house.dir.join(ADMIN_SOCKET);
     let socket = sockets::operators(&socket_path, &house.dir.join(folder::KEYS_FOLDER)).map_err(|source| {
         ServeError::Listen {
@@ -96,22 +149,16 @@ pub async fn run(
         }
     })?;
     let own = OwnCertificate::obtain(&house).await?;
-    let tls_config = tls::server_config(own.identity())?;
+    let tls_config = tls::server_config(doors.identity.unwrap_or_else(|| own.identity()))?;
     let acceptor = TlsAcceptor::from(Arc::new(tls_config));
 
-    let links = Links::new(server.public_https.clone());
     let told = Ready {
-        directory: links.to(path::DIRECTORY),
+        directory: doors.directory,
         http: server.public_http.clone(),
     };
-    let front = Arc::new(AcmeFront::new(
-        house.registrar.clone(),
-        links,
-        RateLimits::new(&house.settings.limits),
-    ));
     let connections = house.settings.limits.connections;
     let metrics = house.metrics.clone();
-    let counted = acme::router(front).layer(axum::middleware::map_response(
+    let counted = doors.acme.layer(axum::middleware::map_response(
         move |response: axum::response::Response| {
             metrics.count_acme(response.status().as_u16());
             std::future::ready(response)
@@ -119,10 +166,14 @@ pub async fn run(
     ));
 
     let mut tasks = JoinSet::new();
+    for (listener, router) in others {
+        let acceptor = acceptor.clone();
+        tasks.spawn(listen::serve_tls(listener, acceptor, router, connections, stop.clone()));
+    }
     tasks.spawn(listen::serve_tls(https, acceptor, counted, connections, stop.clone()));
     tasks.spawn(status::serve(
         http,
-        Arc::new(status_front(&house)?),
+        Arc::new(status_front(&house, doors.files)?),
         connections,
         stop.clone(),
     ));
@@ -211,7 +262,7 @@ async fn settle_interrupted(
 }
 
 /// Collects what relying parties can fetch: the issuing CA's and the root's certificates and CRLs.
-fn status_front(house: &House) -> Result<StatusFront, ServeError> {
+fn status_front(house: &House, others: Vec<IssuerFiles>) -> Result<StatusFront, ServeError> {
     let roots = folder::certificates(&house.dir.join(folder::ROOT_FILE))
         .map_err(super::house::part("the root's certificate"))?;
     let issuing = IssuerFiles {
@@ -228,6 +279,7 @@ fn status_front(house: &House) -> Result<StatusFront, ServeError> {
         }
     };
     let mut files = vec![issuing];
+    files.extend(others);
     if let (Some(root), Some(crl)) = (roots.first(), root_crl) {
         let id = folder::root_id();
         files.push(IssuerFiles {

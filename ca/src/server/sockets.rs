@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs, io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, SocketAddr, TcpListener as StdListener},
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Mutex, PoisonError},
@@ -28,6 +28,17 @@ impl Sockets {
         let kept = listener.try_clone()?;
         self.lock().insert(address, kept);
         TcpListener::from_std(listener)
+    }
+
+    /// Takes a port that is free on an address, and keeps the socket until it is listened on.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub async fn reserve_any(&self, ip: IpAddr) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((ip, 0)).await?.into_std()?;
+        let address = listener.local_addr()?;
+        self.lock().insert(address, listener);
+        Ok(address)
     }
 
     /// Makes sure that addresses can be listened on, before anything is given up for them.

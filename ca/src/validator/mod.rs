@@ -52,6 +52,7 @@ pub struct Target {
 pub struct Validator {
     always_valid: bool,
     attempt_timeout: std::time::Duration,
+    delay_max: std::time::Duration,
     resolver: Arc<Resolver>,
     http01: Http01,
     tls_alpn01: TlsAlpn01,
@@ -73,6 +74,7 @@ impl Validator {
         Ok(Self {
             always_valid: settings.always_valid,
             attempt_timeout: settings.attempt_timeout,
+            delay_max: settings.delay_max,
             http01: Http01 {
                 dialer: dialer.clone(),
                 ports: Ports {
@@ -96,6 +98,7 @@ impl Validator {
     /// # Errors
     /// When control was not shown. The failure tells the client what was asked and what came back.
     pub async fn attempt(&self, target: &Target) -> Result<(), Failure> {
+        self.dawdle().await;
         if self.always_valid {
             return Ok(());
         }
@@ -124,6 +127,15 @@ impl Validator {
                 format!("{challenge} does not prove control of {name}"),
             )),
         }
+    }
+
+    /// Waits for a part of the longest pause, so that clients see that a decision takes its time.
+    async fn dawdle(&self) {
+        if self.delay_max.is_zero() {
+            return;
+        }
+        let part = getrandom::u32().unwrap_or_default();
+        tokio::time::sleep(self.delay_max.mul_f64(f64::from(part) / f64::from(u32::MAX))).await;
     }
 
     /// Asks whether CAA records let this CA issue for a name.

@@ -40,6 +40,8 @@ pub struct ValidationSettings {
     pub dnssec: Dnssec,
     /// How long one try may take.
     pub attempt_timeout: Duration,
+    /// The longest pause before a try, drawn anew each time: only a test server wants one, so no configuration has it.
+    pub delay_max: Duration,
 }
 
 impl Default for ValidationSettings {
@@ -56,6 +58,7 @@ impl Default for ValidationSettings {
             caa: CaaPolicy::default(),
             dnssec: Dnssec::default(),
             attempt_timeout: ATTEMPT_TIMEOUT,
+            delay_max: Duration::ZERO,
         }
     }
 }

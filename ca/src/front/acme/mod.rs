@@ -91,7 +91,10 @@ impl AcmeFront {
 pub fn router(front: Arc<AcmeFront>) -> Router {
     let under = |base: &str, rest: &str| format!("{base}{rest}");
     Router::new()
-        .route(path::DIRECTORY, get(directory::show).post(directory::show_signed))
+        .route(
+            front.links.directory_path(),
+            get(directory::show).post(directory::show_signed),
+        )
         .route(path::NEW_NONCE, get(directory::nonce).post(directory::nonce_signed))
         .route(path::NEW_ACCOUNT, post(accounts::create))
         .route(&under(path::ACCOUNT, "/{id}"), post(accounts::update))
@@ -139,7 +142,7 @@ async fn no_resource() -> Response {
 async fn common(State(front): Shared, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_post = request.method() == Method::POST;
-    let is_directory = request.uri().path() == path::DIRECTORY;
+    let is_directory = request.uri().path() == front.links.directory_path();
     let preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if preflight {
@@ -160,7 +163,7 @@ async fn common(State(front): Shared, request: Request, next: Next) -> Response 
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if !is_directory {
-        append_link(headers, &front.links.to(path::DIRECTORY), "index");
+        append_link(headers, &front.links.directory(), "index");
     }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
