@@ -1,4 +1,5 @@
-//! The program against Pebble, a test CA that is not ours: what works here is ACME, not a dialect.
+//! The program against Pebble, a test CA that is not ours: what works here is ACME, not a dialect. And against our own
+//! server in Pebble's place, with the same configuration, flags and environment.
 //!
 //! Pebble is no dependency of the build: where it is missing the test says so and passes, unless
 //! `SIGILLO_INTEROP=1` demands it, as the continuous integration does.
@@ -33,6 +34,28 @@ impl Drop for Running {
     }
 }
 
+/// Who stands in the place of Pebble.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Server {
+    /// Let's Encrypt's.
+    Theirs,
+    /// `sigillo-ca pebble`.
+    Ours,
+}
+
+/// Builds our server's program as it is; cargo builds the programs of other packages for no test.
+fn our_server() -> PathBuf {
+    let own = Path::new(env!("CARGO_BIN_EXE_sigillo")).parent().unwrap();
+    let output = Command::new(env!("CARGO"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["build", "--quiet", "--workspace", "--bins", "--target-dir"])
+        .arg(own.parent().unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    own.join("sigillo-ca")
+}
+
 /// Pebble with its DNS server, and a home for the client.
 struct Pebble {
     dir: tempfile::TempDir,
@@ -45,7 +68,7 @@ struct Pebble {
 
 impl Pebble {
     /// Starts both, or returns `None` where they are not installed and nobody insists.
-    fn start(binding_required: bool) -> Option<Self> {
+    fn start(server: Server, binding_required: bool) -> Option<Self> {
         let (Some(pebble), Some(dns)) = (find("pebble"), find("pebble-challtestsrv")) else {
             assert!(
                 std::env::var("SIGILLO_INTEROP").is_err(),
@@ -94,8 +117,15 @@ impl Pebble {
                 .args(["-dns01", &format!("127.0.0.1:{dns_port}")])
                 .args(["-management", &format!("127.0.0.1:{dns_management}")]),
         );
+        let mut command = match server {
+            Server::Theirs => Command::new(pebble),
+            Server::Ours => Command::new(our_server()),
+        };
+        if server == Server::Ours {
+            command.arg("pebble");
+        }
         let server = quiet(
-            Command::new(pebble)
+            command
                 .args(["-config", config_path.to_str().unwrap()])
                 .args(["-dnsserver", &format!("127.0.0.1:{dns_port}")])
                 .env("PEBBLE_VA_NOSLEEP", "1")
@@ -207,7 +237,18 @@ fn write_script(path: &Path, body: &str) {
 
 #[test]
 fn issues_renews_and_revokes_by_every_challenge() {
-    let Some(pebble) = Pebble::start(false) else { return };
+    issues_renews_and_revokes_by_every_challenge_at(Server::Theirs);
+}
+
+#[test]
+fn issues_renews_and_revokes_by_every_challenge_in_our_pebble() {
+    issues_renews_and_revokes_by_every_challenge_at(Server::Ours);
+}
+
+fn issues_renews_and_revokes_by_every_challenge_at(server: Server) {
+    let Some(pebble) = Pebble::start(server, false) else {
+        return;
+    };
     let http = pebble.http01_port.to_string();
     let tls = pebble.tls_alpn01_port.to_string();
 
@@ -330,7 +371,18 @@ fn issues_renews_and_revokes_by_every_challenge() {
 
 #[test]
 fn a_failed_validation_says_why_and_leaves_nothing() {
-    let Some(pebble) = Pebble::start(false) else { return };
+    a_failed_validation_says_why_and_leaves_nothing_at(Server::Theirs);
+}
+
+#[test]
+fn a_failed_validation_says_why_and_leaves_nothing_in_our_pebble() {
+    a_failed_validation_says_why_and_leaves_nothing_at(Server::Ours);
+}
+
+fn a_failed_validation_says_why_and_leaves_nothing_at(server: Server) {
+    let Some(pebble) = Pebble::start(server, false) else {
+        return;
+    };
     // Somebody else answers on the validation port.
     let root = pebble.dir.path().join("www");
     std::fs::create_dir(&root).unwrap();
@@ -358,7 +410,18 @@ fn a_failed_validation_says_why_and_leaves_nothing() {
 
 #[test]
 fn an_account_is_bound_to_the_operators_key_where_that_is_asked_for() {
-    let Some(pebble) = Pebble::start(true) else { return };
+    an_account_is_bound_to_the_operators_key_where_that_is_asked_for_at(Server::Theirs);
+}
+
+#[test]
+fn an_account_is_bound_to_the_operators_key_where_that_is_asked_for_in_our_pebble() {
+    an_account_is_bound_to_the_operators_key_where_that_is_asked_for_at(Server::Ours);
+}
+
+fn an_account_is_bound_to_the_operators_key_where_that_is_asked_for_at(server: Server) {
+    let Some(pebble) = Pebble::start(server, true) else {
+        return;
+    };
     let refused = pebble.fails(2, &["register", "--agree-tos"]);
     assert!(refused.contains("--eab-kid"), "{refused}");
     let wrong = [

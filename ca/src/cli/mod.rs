@@ -6,6 +6,7 @@ mod go_flags;
 mod init;
 mod manual;
 mod operate;
+mod pebble;
 mod quickstart;
 mod remote;
 mod serve;
@@ -13,7 +14,7 @@ mod table;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use crate::{
     config::{self, Settings},
@@ -42,6 +43,9 @@ pub struct Common {
         value_name = "DIR"
     )]
     dir: PathBuf,
+    /// Whether the folder was named on the command line.
+    #[arg(skip)]
+    dir_given: bool,
     /// Sets a configuration key for this run, for example --set acme.eab_required=true
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -90,6 +94,8 @@ enum Command {
     Config(ConfigCommand),
     /// FOR TESTS: answers challenges and DNS questions as a test tells it, like pebble-challtestsrv
     Challtestsrv(challtestsrv::Args),
+    /// FOR TESTS: a server in the place of Let's Encrypt's Pebble, with faults by rule
+    Pebble(pebble::Args),
     /// Prints a completion script for a shell
     Completions {
         /// Which shell
@@ -148,8 +154,7 @@ type CliResult<T = ()> = Result<T, CliError>;
 
 /// Runs the program: 0 done, 1 refused or failed, 2 wrong usage (which clap itself answers with).
 pub fn run() -> ExitCode {
-    let cli = Cli::parse_from(go_flags::gnu_style(std::env::args_os()));
-    match dispatch(cli) {
+    match dispatch(parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.message);
@@ -159,6 +164,15 @@ pub fn run() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Reads the command line; wrong usage ends the program here.
+fn parse() -> Cli {
+    let mut matches = Cli::command().get_matches_from(go_flags::gnu_style(pebble::as_command(std::env::args_os())));
+    let source = matches.value_source("dir");
+    let mut cli = Cli::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit());
+    cli.common.dir_given = source == Some(ValueSource::CommandLine);
+    cli
 }
 
 fn dispatch(cli: Cli) -> CliResult {
@@ -186,6 +200,7 @@ fn dispatch(cli: Cli) -> CliResult {
             Ok(())
         }
         Command::Challtestsrv(args) => block_on(challtestsrv::run(args)),
+        Command::Pebble(args) => block_on(pebble::run(&common, args)),
         Command::Completions { shell } => {
             manual::completions(shell);
             Ok(())

@@ -75,6 +75,8 @@ pub struct AcmeSettings {
     pub reuse_authorizations: bool,
     /// In how many cases of a hundred it does; always, but for a test server, so no configuration has it.
     pub reuse_percent: u8,
+    /// Whether an external key makes one account only; always, but for a test server.
+    pub external_keys_once: bool,
     /// How many orders a page of an account's list shows; no configuration has it.
     pub orders_page: usize,
     /// How long an order stays open.
@@ -457,6 +459,7 @@ impl AcmeSettings {
             caa_identities,
             reuse_authorizations: raw.reuse_authorizations.unwrap_or(true),
             reuse_percent: 100,
+            external_keys_once: true,
             orders_page: ORDERS_PAGE,
             order_lifetime: span("acme.order_lifetime", raw.order_lifetime, "7d")?,
             authorization_lifetime: span("acme.authorization_lifetime", raw.authorization_lifetime, "30d")?,

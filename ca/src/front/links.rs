@@ -22,11 +22,53 @@ pub mod path {
     pub const STAR_CERTIFICATE: &str = "/acme/star-cert";
 }
 
+/// The paths of the resources: another server's may stand in their place, since clients learn them from the directory.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "each name says it")]
+pub struct Paths {
+    pub directory: &'static str,
+    pub new_nonce: &'static str,
+    pub new_account: &'static str,
+    pub new_order: &'static str,
+    pub new_authz: &'static str,
+    pub revoke_cert: &'static str,
+    pub key_change: &'static str,
+    pub renewal_info: &'static str,
+    pub account: &'static str,
+    pub orders: &'static str,
+    pub order: &'static str,
+    pub authz: &'static str,
+    pub challenge: &'static str,
+    pub certificate: &'static str,
+    pub star_certificate: &'static str,
+}
+
+impl Paths {
+    /// The daemon's.
+    pub const USUAL: Self = Self {
+        directory: path::DIRECTORY,
+        new_nonce: path::NEW_NONCE,
+        new_account: path::NEW_ACCOUNT,
+        new_order: path::NEW_ORDER,
+        new_authz: path::NEW_AUTHZ,
+        revoke_cert: path::REVOKE_CERT,
+        key_change: path::KEY_CHANGE,
+        renewal_info: path::RENEWAL_INFO,
+        account: path::ACCOUNT,
+        orders: path::ORDERS,
+        order: path::ORDER,
+        authz: path::AUTHZ,
+        challenge: path::CHALLENGE,
+        certificate: path::CERTIFICATE,
+        star_certificate: path::STAR_CERTIFICATE,
+    };
+}
+
 /// Builds links.
 #[derive(Debug, Clone)]
 pub struct Links {
     base: String,
-    directory: &'static str,
+    paths: Paths,
 }
 
 impl Links {
@@ -34,24 +76,24 @@ impl Links {
     pub fn new(base: impl Into<String>) -> Self {
         Self {
             base: base.into().trim_end_matches('/').to_owned(),
-            directory: path::DIRECTORY,
+            paths: Paths::USUAL,
         }
     }
 
-    /// Puts the directory at another path.
+    /// Puts the resources at other paths.
     #[must_use]
-    pub fn with_directory(self, directory: &'static str) -> Self {
-        Self { directory, ..self }
+    pub fn with_paths(self, paths: Paths) -> Self {
+        Self { paths, ..self }
     }
 
-    /// Returns the directory's path.
-    pub fn directory_path(&self) -> &'static str {
-        self.directory
+    /// Returns where the resources are.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Returns the directory's URL.
     pub fn directory(&self) -> String {
-        self.to(self.directory)
+        self.to(self.paths.directory)
     }
 
     /// Returns the link to a path that begins with a slash.
@@ -61,13 +103,13 @@ impl Links {
 
     /// Returns an account's URL: its `kid`.
     pub fn account(&self, id: AccountId) -> String {
-        format!("{}{}/{id}", self.base, path::ACCOUNT)
+        format!("{}{}/{id}", self.base, self.paths.account)
     }
 
     /// Reads an account's URL back.
     pub fn account_id(&self, url: &str) -> Option<AccountId> {
         url.strip_prefix(&self.base)?
-            .strip_prefix(path::ACCOUNT)?
+            .strip_prefix(self.paths.account)?
             .strip_prefix('/')?
             .parse()
             .ok()
@@ -75,52 +117,55 @@ impl Links {
 
     /// Returns the URL of an account's list of orders.
     pub fn orders(&self, id: AccountId) -> String {
-        format!("{}{}/{id}", self.base, path::ORDERS)
+        format!("{}{}/{id}", self.base, self.paths.orders)
     }
 
     /// Returns the URL of the page of orders after one of them.
     pub fn orders_after(&self, id: AccountId, after: OrderId) -> String {
-        format!("{}{}/{id}/after/{after}", self.base, path::ORDERS)
+        format!("{}{}/{id}/after/{after}", self.base, self.paths.orders)
     }
 
     /// Returns an order's URL.
     pub fn order(&self, id: OrderId) -> String {
-        format!("{}{}/{id}", self.base, path::ORDER)
+        format!("{}{}/{id}", self.base, self.paths.order)
     }
 
     /// Returns where an order's CSR goes.
     pub fn finalize(&self, id: OrderId) -> String {
-        format!("{}{}/{id}/finalize", self.base, path::ORDER)
+        format!("{}{}/{id}/finalize", self.base, self.paths.order)
     }
 
     /// Returns an authorization's URL.
     pub fn authorization(&self, id: AuthorizationId) -> String {
-        format!("{}{}/{id}", self.base, path::AUTHZ)
+        format!("{}{}/{id}", self.base, self.paths.authz)
     }
 
     /// Returns the URL of an authorization's challenge by its position.
     pub fn challenge(&self, id: AuthorizationId, position: usize) -> String {
-        format!("{}{}/{id}/{position}", self.base, path::CHALLENGE)
+        format!("{}{}/{id}/{position}", self.base, self.paths.challenge)
     }
 
     /// Returns a certificate's URL.
     pub fn certificate(&self, serial: Serial) -> String {
-        format!("{}{}/{serial}", self.base, path::CERTIFICATE)
+        format!("{}{}/{serial}", self.base, self.paths.certificate)
     }
 
     /// Returns the URL of a certificate with another chain.
     pub fn alternate(&self, serial: Serial, position: usize) -> String {
-        format!("{}{}/{serial}/alternate/{position}", self.base, path::CERTIFICATE)
+        format!("{}{}/{serial}/alternate/{position}", self.base, self.paths.certificate)
     }
 
     /// Returns the URL of the present certificate of an order that is renewed: nobody can guess it (RFC 8739 section 7.4).
     pub fn star_certificate(&self, order: OrderId) -> String {
-        format!("{}{}/{order}", self.base, path::STAR_CERTIFICATE)
+        format!("{}{}/{order}", self.base, self.paths.star_certificate)
     }
 
     /// Returns the URL of that certificate with another chain.
     pub fn star_alternate(&self, order: OrderId, position: usize) -> String {
-        format!("{}{}/{order}/alternate/{position}", self.base, path::STAR_CERTIFICATE)
+        format!(
+            "{}{}/{order}/alternate/{position}",
+            self.base, self.paths.star_certificate
+        )
     }
 }
 

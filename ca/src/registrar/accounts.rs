@@ -121,7 +121,7 @@ impl Registrar {
         // One answer for every key that cannot be used, so that nobody can find out which exist.
         let unusable = || Problem::unauthorized("The external account key is unknown, withdrawn or used.");
         let key = self.store.external_key(binding.kid()).await?.ok_or_else(unusable)?;
-        if key.disabled || key.account.is_some() {
+        if key.disabled || (self.settings.external_keys_once && key.account.is_some()) {
             return Err(unusable().into());
         }
         binding.verify(&key.hmac, url, jwk)?;

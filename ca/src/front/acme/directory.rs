@@ -11,7 +11,6 @@ use sigillo_protocol::acme::{
 };
 
 use super::{AcmeFront, Answer, REPLAY_NONCE, Shared, json_response};
-use crate::front::links::path;
 
 pub(super) async fn show(State(front): Shared) -> Response {
     let mut response = json_response(StatusCode::OK, &front.directory());
@@ -53,15 +52,16 @@ impl AcmeFront {
     fn directory(&self) -> Directory {
         let settings = self.registrar.settings();
         let link = |path| self.links.to(path);
+        let paths = self.links.paths();
         Directory {
-            new_nonce: link(path::NEW_NONCE),
-            new_account: link(path::NEW_ACCOUNT),
-            new_order: link(path::NEW_ORDER),
+            new_nonce: link(paths.new_nonce),
+            new_account: link(paths.new_account),
+            new_order: link(paths.new_order),
             // Without reuse no order would ever rest on one.
-            new_authz: settings.reuse_authorizations.then(|| link(path::NEW_AUTHZ)),
-            revoke_cert: link(path::REVOKE_CERT),
-            key_change: link(path::KEY_CHANGE),
-            renewal_info: Some(link(path::RENEWAL_INFO)),
+            new_authz: settings.reuse_authorizations.then(|| link(paths.new_authz)),
+            revoke_cert: link(paths.revoke_cert),
+            key_change: link(paths.key_change),
+            renewal_info: Some(link(paths.renewal_info)),
             meta: Meta {
                 terms_of_service: settings.terms.clone(),
                 website: settings.website.clone(),

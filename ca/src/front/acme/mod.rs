@@ -24,7 +24,7 @@ use sigillo_protocol::acme::problem::Problem;
 
 use super::{
     limits::RateLimits,
-    links::{Links, path},
+    links::Links,
     nonce::Nonces,
     problem::{Trouble, problem_response},
 };
@@ -89,42 +89,40 @@ impl AcmeFront {
 
 /// Builds the routes. Everything that is not a resource answers as a problem document.
 pub fn router(front: Arc<AcmeFront>) -> Router {
+    let paths = *front.links.paths();
     let under = |base: &str, rest: &str| format!("{base}{rest}");
     Router::new()
+        .route(paths.directory, get(directory::show).post(directory::show_signed))
+        .route(paths.new_nonce, get(directory::nonce).post(directory::nonce_signed))
+        .route(paths.new_account, post(accounts::create))
+        .route(&under(paths.account, "/{id}"), post(accounts::update))
+        .route(paths.key_change, post(accounts::change_key))
+        .route(&under(paths.orders, "/{id}"), post(orders::list))
+        .route(&under(paths.orders, "/{id}/after/{order}"), post(orders::list_after))
+        .route(paths.new_order, post(orders::create))
+        .route(&under(paths.order, "/{id}"), post(orders::show))
+        .route(&under(paths.order, "/{id}/finalize"), post(orders::finalize))
+        .route(paths.new_authz, post(authorizations::create))
+        .route(&under(paths.authz, "/{id}"), post(authorizations::update))
         .route(
-            front.links.directory_path(),
-            get(directory::show).post(directory::show_signed),
-        )
-        .route(path::NEW_NONCE, get(directory::nonce).post(directory::nonce_signed))
-        .route(path::NEW_ACCOUNT, post(accounts::create))
-        .route(&under(path::ACCOUNT, "/{id}"), post(accounts::update))
-        .route(path::KEY_CHANGE, post(accounts::change_key))
-        .route(&under(path::ORDERS, "/{id}"), post(orders::list))
-        .route(&under(path::ORDERS, "/{id}/after/{order}"), post(orders::list_after))
-        .route(path::NEW_ORDER, post(orders::create))
-        .route(&under(path::ORDER, "/{id}"), post(orders::show))
-        .route(&under(path::ORDER, "/{id}/finalize"), post(orders::finalize))
-        .route(path::NEW_AUTHZ, post(authorizations::create))
-        .route(&under(path::AUTHZ, "/{id}"), post(authorizations::update))
-        .route(
-            &under(path::CHALLENGE, "/{id}/{position}"),
+            &under(paths.challenge, "/{id}/{position}"),
             post(authorizations::respond),
         )
-        .route(&under(path::CERTIFICATE, "/{serial}"), post(certificates::show))
+        .route(&under(paths.certificate, "/{serial}"), post(certificates::show))
         .route(
-            &under(path::CERTIFICATE, "/{serial}/alternate/{position}"),
+            &under(paths.certificate, "/{serial}/alternate/{position}"),
             post(certificates::show_alternate),
         )
         .route(
-            &under(path::STAR_CERTIFICATE, "/{order}"),
+            &under(paths.star_certificate, "/{order}"),
             get(star::show_unsigned).post(star::show),
         )
         .route(
-            &under(path::STAR_CERTIFICATE, "/{order}/alternate/{position}"),
+            &under(paths.star_certificate, "/{order}/alternate/{position}"),
             get(star::show_alternate_unsigned).post(star::show_alternate),
         )
-        .route(path::REVOKE_CERT, post(certificates::revoke))
-        .route(&under(path::RENEWAL_INFO, "/{id}"), get(certificates::renewal_info))
+        .route(paths.revoke_cert, post(certificates::revoke))
+        .route(&under(paths.renewal_info, "/{id}"), get(certificates::renewal_info))
         .route(
             &under(terms::PATH, "/{account}/{token}"),
             get(terms::show).post(terms::agree),
@@ -142,7 +140,7 @@ async fn no_resource() -> Response {
 async fn common(State(front): Shared, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_post = request.method() == Method::POST;
-    let is_directory = request.uri().path() == front.links.directory_path();
+    let is_directory = request.uri().path() == front.links.paths().directory;
     let preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if preflight {
