@@ -14,4 +14,5 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod random;
+pub mod test_server;
 pub mod webroot;

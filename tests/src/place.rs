@@ -1,7 +1,8 @@
 //! A CA with everything around it that other people's clients need.
 //!
 //! Usually the CA is ours. With `SIGILLO_INTEROP_PEER=pebble` the same journeys run against
-//! Pebble: when one fails here and there, the fault is the journey's.
+//! Pebble: when one fails here and there, the fault is the journey's. With `SIGILLO_INTEROP_PEER=sigillo-pebble` they run
+//! against our own server in Pebble's place.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,7 @@ use crate::judge::{Papers, openssl};
 use crate::ports;
 use crate::process::{Background, Output, run};
 use crate::programs;
+use crate::test_server::{self, TestServer};
 use crate::webroot::Webroot;
 
 /// The environment variable that swaps the CA.
@@ -29,6 +31,7 @@ const PEER_WITHIN: Duration = Duration::from_secs(20);
 enum Authority {
     Sigillo(Box<Daemon>),
     Pebble { _running: Background, dns: DnsServer },
+    TestServer(Box<TestServer>),
 }
 
 /// The CA, its ports and a folder for the client.
@@ -66,6 +69,7 @@ impl Place {
         let folder = tempfile::tempdir().expect("a client's folder");
         match std::env::var(PEER_VARIABLE).as_deref() {
             Ok("pebble") => Self::with_pebble(folder),
+            Ok("sigillo-pebble") => Self::with_test_server(test_server::Options::default()),
             Ok(other) => panic!("{PEER_VARIABLE}={other} is not known"),
             Err(_) => Self::with_sigillo(folder, options),
         }
@@ -80,6 +84,24 @@ impl Place {
             tls_alpn01_port: daemon.tls_alpn01_port,
             authority: Authority::Sigillo(Box::new(daemon)),
             folder,
+        }
+    }
+
+    /// Opens a place with our own server in Pebble's place.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[track_caller]
+    pub fn with_test_server(options: test_server::Options) -> Self {
+        let server = TestServer::start(options);
+        Self {
+            directory: server.directory.clone(),
+            trust: server.trust.clone(),
+            http01_port: server.http01_port,
+            tls_alpn01_port: server.tls_alpn01_port,
+            authority: Authority::TestServer(Box::new(server)),
+            folder: tempfile::tempdir().expect("a client's folder"),
         }
     }
 
@@ -135,7 +157,7 @@ impl Place {
     pub fn daemon(&self) -> Option<&Daemon> {
         match &self.authority {
             Authority::Sigillo(daemon) => Some(daemon),
-            Authority::Pebble { .. } => None,
+            Authority::Pebble { .. } | Authority::TestServer(_) => None,
         }
     }
 
@@ -144,6 +166,7 @@ impl Place {
         match &self.authority {
             Authority::Sigillo(daemon) => &daemon.dns,
             Authority::Pebble { dns, .. } => dns,
+            Authority::TestServer(server) => &server.dns,
         }
     }
 

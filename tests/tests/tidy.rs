@@ -230,6 +230,25 @@ fn the_responders_for_tests_are_no_part_of_the_ca() {
 }
 
 #[test]
+fn chaos_stands_before_no_daemon() {
+    forbid(
+        "only the command line starts the test server, and only the test server has faults on purpose",
+        |source| source.is_in(&["ca/src/"]) && !source.is_in(&["ca/src/pebble/", "ca/src/cli/"]),
+        |line| line.contains("pebble::") || line.contains("chaos"),
+    );
+    forbid(
+        "of the commands only pebble starts it",
+        |source| source.is_in(&["ca/src/cli/"]) && source.path != "ca/src/cli/pebble.rs",
+        |line| line.contains("crate::pebble") || line.contains("chaos"),
+    );
+    forbid(
+        "its layer is for its own room",
+        |source| source.is_in(&["ca/src/pebble/chaos/"]),
+        |line| line.trim_start().starts_with("pub fn router"),
+    );
+}
+
+#[test]
 fn engines_stay_in_their_rooms() {
     forbid(
         "only the embedded store knows SQLite",

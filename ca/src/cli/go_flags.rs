@@ -1,9 +1,29 @@
 //! Flags as Go programs take them, for the commands that stand in for such programs.
 
-use std::ffi::OsString;
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
 /// The commands whose flags may have one hyphen.
 const COMMANDS: [&str; 2] = ["pebble", "challtestsrv"];
+
+/// The names under which the program is a command of its own from the first argument on.
+const NAMES: [(&str, &str); 2] = [("pebble", "pebble"), ("pebble-challtestsrv", "challtestsrv")];
+
+/// Makes a program that is called by a name of [`NAMES`] the command that it stands for.
+pub(super) fn as_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let own = arguments.first().and_then(|own| Path::new(own).file_name());
+    let stands_for = NAMES.iter().find(|(name, _)| own == Some(OsStr::new(name)));
+    if let Some((_, command)) = stands_for {
+        // A script may call the link as it would call the program itself.
+        if arguments.get(1).is_none_or(|second| second != command) {
+            arguments.insert(1, command.into());
+        }
+    }
+    arguments
+}
 
 /// Gives flags with one hyphen a second one, behind a command that stands in for a Go program.
 ///
@@ -67,5 +87,27 @@ mod tests {
     fn other_commands_keep_their_flags() {
         check(&["sigillo-ca", "serve", "-config"], &["sigillo-ca", "serve", "-config"]);
         check(&["pebble", "-config"], &["pebble", "-config"]);
+    }
+
+    #[test]
+    fn a_link_with_pebbles_name_is_this_command() {
+        for (given, meant) in [
+            (
+                &["/bin/pebble", "-version"][..],
+                &["/bin/pebble", "pebble", "-version"][..],
+            ),
+            (&["pebble"], &["pebble", "pebble"]),
+            (
+                &["./pebble-challtestsrv", "-h"],
+                &["./pebble-challtestsrv", "challtestsrv", "-h"],
+            ),
+            (
+                &["sigillo-ca", "pebble", "-strict"],
+                &["sigillo-ca", "pebble", "-strict"],
+            ),
+            (&["sigillo-ca"], &["sigillo-ca"]),
+        ] {
+            assert_eq!(as_command(given.iter().map(OsString::from)), meant);
+        }
     }
 }

@@ -168,7 +168,7 @@ pub fn run() -> ExitCode {
 
 /// Reads the command line; wrong usage ends the program here.
 fn parse() -> Cli {
-    let mut matches = Cli::command().get_matches_from(go_flags::gnu_style(pebble::as_command(std::env::args_os())));
+    let mut matches = Cli::command().get_matches_from(go_flags::gnu_style(go_flags::as_command(std::env::args_os())));
     let source = matches.value_source("dir");
     let mut cli = Cli::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit());
     cli.common.dir_given = source == Some(ValueSource::CommandLine);

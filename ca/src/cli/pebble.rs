@@ -1,7 +1,6 @@
 //! `pebble`: a test server in the place of Let's Encrypt's Pebble.
 
 use std::{
-    ffi::{OsStr, OsString},
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -21,9 +20,6 @@ use crate::{
     store::embedded::SqliteStore,
     telemetry,
 };
-
-/// The names under which the program is a command of its own from the first argument on.
-const NAMES: [(&str, &str); 2] = [("pebble", "pebble"), ("pebble-challtestsrv", "challtestsrv")];
 
 /// What marks a folder as one of ours: only such a one is emptied.
 const MARK: &str = "test-only-pebble";
@@ -73,20 +69,6 @@ pub struct Args {
     /// Lets others than this machine come; "every address" means the loopback otherwise
     #[arg(long, env = "SIGILLO_PEBBLE_PUBLIC")]
     public: bool,
-}
-
-/// Makes a program that is called by a name of [`NAMES`] the command that it stands for.
-pub fn as_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = arguments.collect();
-    let own = arguments.first().and_then(|own| Path::new(own).file_name());
-    let stands_for = NAMES.iter().find(|(name, _)| own == Some(OsStr::new(name)));
-    if let Some((_, command)) = stands_for {
-        // A script may call the link as it would call the program itself.
-        if arguments.get(1).is_none_or(|second| second != command) {
-            arguments.insert(1, command.into());
-        }
-    }
-    arguments
 }
 
 pub async fn run(common: &Common, args: Args) -> CliResult {
@@ -333,31 +315,4 @@ async fn make_ca(dir: &Path, options: &CeremonyOptions) -> CliResult {
     };
     issuer::init(dir, options, SystemClock.now(), open).await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_with_pebbles_name_is_this_command() {
-        for (given, meant) in [
-            (
-                &["/bin/pebble", "-version"][..],
-                &["/bin/pebble", "pebble", "-version"][..],
-            ),
-            (&["pebble"], &["pebble", "pebble"]),
-            (
-                &["./pebble-challtestsrv", "-h"],
-                &["./pebble-challtestsrv", "challtestsrv", "-h"],
-            ),
-            (
-                &["sigillo-ca", "pebble", "-strict"],
-                &["sigillo-ca", "pebble", "-strict"],
-            ),
-            (&["sigillo-ca"], &["sigillo-ca"]),
-        ] {
-            assert_eq!(as_command(given.iter().map(OsString::from)), meant);
-        }
-    }
 }

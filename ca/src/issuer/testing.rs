@@ -63,7 +63,8 @@ pub(crate) fn authorities(kind: KeyKind, constraints: &[&str]) -> Authorities {
     let root_id = "root".parse().unwrap();
     let root = authority::make_root(&root_id, &subject("Test Root CA"), lasting("20y", start), &root_key).unwrap();
     let issuing_key = key(kind);
-    let certificate = authority::make_issuing(
+    let certificate = authority::make_under(
+        0,
         &"issuing-1".parse().unwrap(),
         &subject("Test Issuing CA 1"),
         lasting("5y", start),
