@@ -84,6 +84,7 @@ pub struct RawValidation {
     pub always_valid: Option<bool>,
     pub caa: Option<String>,
     pub dnssec: Option<String>,
+    pub trust_anchors: Option<String>,
 }
 
 /// `names.*`

@@ -158,7 +158,7 @@ impl Settings {
             NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
         Ok(Self {
             server: ServerSettings::check(raw.server)?,
-            validation: validation(raw.validation, &acme)?,
+            validation: validation(raw.validation, &acme, dir)?,
             acme,
             store: StoreSettings::check(raw.store, dir)?,
             profiles,
@@ -257,6 +257,10 @@ impl Settings {
             ("validation.always_valid", Some(validation.always_valid.to_string())),
             ("validation.caa", Some(format!("{:?}", validation.caa.as_str()))),
             ("validation.dnssec", Some(format!("{:?}", validation.dnssec.as_str()))),
+            (
+                "validation.trust_anchors",
+                validation.trust_anchors.as_ref().map(|path| format!("{path:?}")),
+            ),
             ("store.url", Some(format!("\"sqlite:{}\"", self.store.path.display()))),
             ("crl.validity", Some(seconds(self.crl.validity))),
             ("crl.interval", Some(seconds(self.crl.interval))),
@@ -516,7 +520,7 @@ fn auto_renewal(raw: raw::RawAutoRenewal) -> Result<Option<AutoRenewalRule>, Con
     }))
 }
 
-fn validation(raw: raw::RawValidation, acme: &AcmeSettings) -> Result<ValidationSettings, ConfigError> {
+fn validation(raw: raw::RawValidation, acme: &AcmeSettings, dir: &Path) -> Result<ValidationSettings, ConfigError> {
     let networks = |key: &str, texts: Option<Vec<String>>| {
         texts
             .unwrap_or_default()
@@ -546,6 +550,7 @@ fn validation(raw: raw::RawValidation, acme: &AcmeSettings) -> Result<Validation
                 .map_err(|error| ConfigError::value("validation.dnssec", error))?,
             None => default.dnssec,
         },
+        trust_anchors: raw.trust_anchors.map(|path| dir.join(path)),
         attempt_timeout: default.attempt_timeout,
         delay_max: default.delay_max,
     })

@@ -170,7 +170,7 @@ mod tests {
     use crate::validator::settings::Dnssec;
 
     fn dialer(deny: &[&str]) -> Dialer {
-        let resolver = Resolver::new(Some("127.0.0.1:1"), Dnssec::Resolver).unwrap();
+        let resolver = Resolver::new(Some("127.0.0.1:1"), Dnssec::Resolver, None).unwrap();
         let deny = deny.iter().map(|n| n.parse().unwrap()).collect();
         Dialer::new(Arc::new(resolver), AddressRules::new(vec![], deny))
     }

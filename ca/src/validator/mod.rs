@@ -5,6 +5,7 @@
 //! `worker` makes the tries that the store says are due.
 
 mod address;
+mod anchors;
 mod caa;
 mod dial;
 mod dns01;
@@ -68,7 +69,11 @@ impl Validator {
         if settings.always_valid {
             tracing::warn!("validation.always_valid is on: every challenge passes unseen");
         }
-        let resolver = Arc::new(Resolver::new(settings.resolver.as_deref(), settings.dnssec)?);
+        let resolver = Arc::new(Resolver::new(
+            settings.resolver.as_deref(),
+            settings.dnssec,
+            settings.trust_anchors.as_deref(),
+        )?);
         let rules = AddressRules::new(settings.allow_networks, settings.deny_networks);
         let dialer = Arc::new(Dialer::new(resolver.clone(), rules));
         Ok(Self {

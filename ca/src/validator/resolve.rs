@@ -5,6 +5,7 @@
 //! went nowhere", which the cached lookups answer alike.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{Hosts, NameServerPool, PoolContext, TlsConfig};
 use sigillo_protocol::acme::caa::CaaRecord;
 
+use super::anchors;
 use super::settings::{Dnssec, SettingsError};
 
 /// How long one query to one name server may take before it is sent again.
@@ -99,7 +101,12 @@ impl Resolver {
     /// Sets up the configured name server, or the system's.
     ///
     /// A system without name servers is no error: names from the hosts file and `localhost` work.
-    pub(super) fn new(server: Option<&str>, dnssec: Dnssec) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        server: Option<&str>,
+        dnssec: Dnssec,
+        trust_anchors: Option<&Path>,
+    ) -> Result<Self, SettingsError> {
+        let anchors = trust_anchors.map(anchors::read).transpose()?;
         let (servers, use_hosts_file) = match server {
             Some(text) => (name_servers_of(text)?, false),
             None => (system_name_servers(), true),
@@ -121,7 +128,10 @@ impl Resolver {
         let pool = RetryDnsHandle::new(pool, QUERY_RETRIES);
         let servers = match dnssec {
             Dnssec::Resolver => Servers::Trusted(pool),
-            Dnssec::Validate => Servers::Validated(DnssecDnsHandle::new(pool)),
+            Dnssec::Validate => Servers::Validated(DnssecDnsHandle::with_trust_anchor(
+                pool,
+                Arc::new(anchors.unwrap_or_default()),
+            )),
         };
         Ok(Self {
             servers: Some(servers),

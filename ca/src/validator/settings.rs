@@ -1,6 +1,7 @@
 //! How the validator is set up: the checked form of the `validation` section.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -38,6 +39,10 @@ pub struct ValidationSettings {
     pub caa: CaaPolicy,
     /// Who validates DNSSEC.
     pub dnssec: Dnssec,
+    /// A file of DNSKEY records to trust instead of the root's published keys, where this process validates.
+    ///
+    /// For a network with a signed root or signed zones of its own.
+    pub trust_anchors: Option<PathBuf>,
     /// How long one try may take.
     pub attempt_timeout: Duration,
     /// The longest pause before a try, drawn anew each time: only a test server wants one, so no configuration has it.
@@ -57,6 +62,7 @@ impl Default for ValidationSettings {
             caa_identities: Vec::new(),
             caa: CaaPolicy::default(),
             dnssec: Dnssec::default(),
+            trust_anchors: None,
             attempt_timeout: ATTEMPT_TIMEOUT,
             delay_max: Duration::ZERO,
         }
@@ -191,6 +197,14 @@ pub enum SettingsError {
     Resolver {
         /// As written.
         text: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of trust anchors that cannot be used.
+    #[error("validation.trust_anchors {}: {reason}", path.display())]
+    TrustAnchors {
+        /// The file.
+        path: PathBuf,
         /// What is wrong.
         reason: String,
     },
