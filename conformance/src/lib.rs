@@ -41,6 +41,19 @@ pub use shown::Shown;
 pub use suite::{Event, Requirement, judge, judge_telling, judge_watching, requirements};
 pub use target::Options;
 
+/// Makes a key that signs the suite's DNS, in PKCS#8.
+pub fn new_dnssec_key() -> Vec<u8> {
+    responder::dnssec::new_key()
+}
+
+/// Returns the trust anchors of such a key: DNSKEY records of the root and of the zone, one a line.
+///
+/// # Errors
+/// When it is no P-256 key in PKCS#8.
+pub fn trust_anchor(dnssec_key: &[u8], zone: &str) -> Result<String, String> {
+    Ok(responder::dnssec::ZoneKey::read(dnssec_key)?.anchors(zone))
+}
+
 /// Reads a MAC key from unpadded base64url, as operators are given it.
 pub fn mac_key(text: &str) -> Option<Vec<u8>> {
     base64::from_url(text)

@@ -11,6 +11,9 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sigillo_conformance::{Event, Format, Options, Report, judge_watching, requirements};
 
+/// The zone of the suite's names, unless another is given.
+const ZONE: &str = "conformance.test";
+
 /// Judges an ACME server, its OCSP responder and its CRL publisher. Exits 0 exactly when no MUST failed.
 #[derive(Debug, Parser)]
 #[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
@@ -35,11 +38,14 @@ struct Arguments {
     /// Port at which this program serves DNS for the zone
     #[arg(long, value_name = "N")]
     dns_port: Option<u16>,
+    /// Key that signs the DNS, in PKCS#8; made where there is no such file
+    #[arg(long, value_name = "FILE")]
+    dnssec_key: Option<PathBuf>,
     /// Address of this program's answerers, to which names of the zone resolve
     #[arg(long, default_value = "127.0.0.1")]
     address: IpAddr,
     /// Zone under which names are made
-    #[arg(long, default_value = "conformance.test")]
+    #[arg(long, default_value = ZONE)]
     zone: String,
     /// OCSP responder, if not the one that certificates name
     #[arg(long, value_name = "URL")]
@@ -62,6 +68,12 @@ struct Arguments {
     /// How long a validation or an issue may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     patience: u64,
+    /// How long a case may wait for real time to pass
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait_max: u64,
+    /// The server's rate limits are off for this run: that there are any is not judged
+    #[arg(long)]
+    limits_off: bool,
     /// The server claims public trust: judge it by the Baseline Requirements too
     #[arg(long)]
     public_trust: bool,
@@ -85,6 +97,15 @@ enum Command {
         /// JSON report of the run against Pebble
         #[arg(long, value_name = "FILE")]
         pebble: PathBuf,
+    },
+    /// Writes the trust anchors of the key that signs the DNS, for a server that validates to be told before the run
+    TrustAnchor {
+        /// Key that signs the DNS, in PKCS#8; made where there is no such file
+        #[arg(long, value_name = "FILE")]
+        dnssec_key: PathBuf,
+        /// Zone under which names are made
+        #[arg(long, default_value = ZONE)]
+        zone: String,
     },
 }
 
@@ -141,8 +162,28 @@ fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The key that signs the DNS: the file's, or a fresh one that the file keeps.
+fn dnssec_key(path: &Path) -> Result<Vec<u8>, String> {
+    let fault = |error: std::io::Error| format!("{}: {error}", path.display());
+    match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = sigillo_conformance::new_dnssec_key();
+            std::fs::write(path, &key).map_err(fault)?;
+            Ok(key)
+        }
+        read => read.map_err(fault),
+    }
+}
+
+fn trust_anchor(key: &Path, zone: &str) -> Result<bool, String> {
+    print(&sigillo_conformance::trust_anchor(&dnssec_key(key)?, zone)?)?;
+    Ok(true)
+}
+
 fn options(arguments: Arguments) -> Result<Options, String> {
     let mut options = Options::new(arguments.directory.unwrap_or_default());
+    options.dnssec_key = arguments.dnssec_key.as_deref().map(dnssec_key).transpose()?;
+    options.wait_max_seconds = arguments.wait_max;
     options.ca_root = read(arguments.ca_root)?;
     options.issuer_root = read(arguments.issuer_root)?;
     options.http01_port = arguments.http01_port;
@@ -154,6 +195,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
     options.only = arguments.only;
     options.skip = arguments.skip;
     options.patience_seconds = arguments.patience;
+    options.limits_off = arguments.limits_off;
     options.public_trust = arguments.public_trust;
     let listed = read(arguments.eab_keys)?.unwrap_or_default();
     let listed = String::from_utf8(listed).map_err(|_| "--eab-keys is not text")?;
@@ -251,6 +293,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Some(Command::List) => list(),
         Some(Command::Coverage { ours, pebble }) => coverage(ours, pebble),
+        Some(Command::TrustAnchor { dnssec_key, zone }) => trust_anchor(dnssec_key, zone),
         None => match wanted(&arguments.report, arguments.out.as_ref()) {
             Ok(wanted) => run(arguments, &wanted),
             Err(why) => {

@@ -18,6 +18,7 @@ use crate::issue::Issued;
 use crate::keys::{Key, random};
 use crate::report::{Outcome, Report};
 use crate::responder::dns::Dns;
+use crate::responder::dnssec::ZoneKey;
 use crate::responder::http01::Http01;
 use crate::responder::tls_alpn01::TlsAlpn01;
 use crate::target::Options;
@@ -73,9 +74,10 @@ impl Run {
             .tls_alpn01_port
             .map(|port| TlsAlpn01::start(at(port)))
             .transpose()?;
+        let zone_key = options.dnssec_key.as_deref().map(ZoneKey::read).transpose()?;
         let dns = options
             .dns_port
-            .map(|port| Dns::start(at(port), &options.zone, options.address))
+            .map(|port| Dns::start(at(port), &options.zone, options.address, zone_key))
             .transpose()?;
         let evidence = Evidence::default();
         let request = Request::get(&options.directory);

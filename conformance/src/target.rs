@@ -17,6 +17,9 @@ pub struct Options {
     pub tls_alpn01_port: Option<u16>,
     /// Where the suite serves DNS for the zone.
     pub dns_port: Option<u16>,
+    /// The P-256 key in PKCS#8 that signs the DNS; a target that validates was told its trust anchor, see
+    /// [`trust_anchor`](crate::trust_anchor).
+    pub dnssec_key: Option<Vec<u8>>,
     /// The address the answerers listen at, and to which names of the zone resolve.
     pub address: IpAddr,
     /// The zone under which the suite makes names.
@@ -32,6 +35,10 @@ pub struct Options {
     pub skip: Vec<String>,
     /// How long a validation or an issue may take before the suite gives up.
     pub patience_seconds: u64,
+    /// How long a case may wait for real time to pass; one that needs longer is blocked.
+    pub wait_max_seconds: u64,
+    /// Whether the target's rate limits are off for this run.
+    pub limits_off: bool,
     /// Whether the target claims public trust, so that the Baseline Requirements apply.
     pub public_trust: bool,
 }
@@ -46,6 +53,7 @@ impl Options {
             http01_port: None,
             tls_alpn01_port: None,
             dns_port: None,
+            dnssec_key: None,
             address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             zone: "conformance.test".into(),
             ocsp: None,
@@ -53,6 +61,8 @@ impl Options {
             only: Vec::new(),
             skip: Vec::new(),
             patience_seconds: 60,
+            wait_max_seconds: 60,
+            limits_off: false,
             public_trust: false,
         }
     }

@@ -74,6 +74,9 @@ mod tests {
             assert!(error.contains(reason), "{text:?}: {error}");
         }
         let missing = read(Path::new("/nonexistent/anchors")).err().unwrap().to_string();
-        assert!(missing.starts_with("validation.trust_anchors /nonexistent"), "{missing}");
+        assert!(
+            missing.starts_with("validation.trust_anchors /nonexistent"),
+            "{missing}"
+        );
     }
 }

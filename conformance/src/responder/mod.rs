@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) mod dns;
+pub(crate) mod dnssec;
 pub(crate) mod http01;
+pub(crate) mod message;
 pub(crate) mod tls_alpn01;
 
 /// How many connections an answerer serves at once; a validator opens a few.
