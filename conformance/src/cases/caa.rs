@@ -61,7 +61,7 @@ fn own(run: &Run) -> Option<String> {
 }
 
 /// The same in cases that are about that name.
-fn identity(run: &Run) -> Judgement<String> {
+pub(super) fn identity(run: &Run) -> Judgement<String> {
     zone(run)?;
     own(run).ok_or_else(|| Finding::NotOffered("no caaIdentities".into()))
 }
@@ -69,7 +69,7 @@ fn identity(run: &Run) -> Judgement<String> {
 type Records<'a> = &'a [(u8, &'a str, &'a str)];
 
 /// What became of an order, from the challenge to the certificate: issued, or refused and where.
-fn outcome(run: &Run, account: &Account, names: &[String], kind: &str) -> Judgement<Result<(), String>> {
+pub(super) fn outcome(run: &Run, account: &Account, names: &[String], kind: &str) -> Judgement<Result<(), String>> {
     let answer = run.try_order(account, &json!({"identifiers": identifiers(names)}))?;
     if answer.status != 201 {
         return Ok(Err(answer.summary()));

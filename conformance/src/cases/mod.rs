@@ -11,6 +11,10 @@ mod challenges;
 mod crl;
 mod directory;
 mod dns;
+mod dns_account;
+mod dns_persist;
+mod dns_persist_time;
+mod dnssec;
 mod extensions;
 mod files;
 mod finalize;
@@ -28,6 +32,9 @@ mod pending;
 mod preauthorization;
 mod renewal;
 mod revocation;
+mod star;
+mod star_renewal;
+mod subdomains;
 mod sweeps;
 mod tls_alpn;
 mod transport;
@@ -49,12 +56,19 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         challenges::CASES,
         http01::CASES,
         dns::CASES,
+        dns_account::CASES,
+        dns_persist::CASES,
+        dns_persist_time::CASES,
         tls_alpn::CASES,
         ip::CASES,
         finalize::CASES,
         preauthorization::CASES,
+        subdomains::CASES,
+        star::CASES,
+        star_renewal::CASES,
         chains::CASES,
         caa::CASES,
+        dnssec::CASES,
         renewal::CASES,
         revocation::CASES,
         ocsp::CASES,

@@ -3,9 +3,7 @@
 const CLIENT: &str = "a client's duty: needs the mock server, and is judged on the suite's own client";
 const HOOK: &str = "needs an operator hook: a clock, a short lifetime or a forced state";
 const WAIT: &str = "needs real time to pass, beyond what a run waits";
-const OPTIONAL: &str = "an optional feature or draft; its cases are written when a target offers it";
 const DELTA: &str = "delta, sharded or indirect CRLs: written when a target publishes them";
-const DNSSEC: &str = "needs a signed test zone";
 const OLD_TLS: &str = "needs a peer that speaks TLS 1.1 or older, which the suite's library does not";
 const KEYS: &str = "needs the published lists of weak keys";
 
@@ -22,43 +20,6 @@ pub(crate) const NOT_YET: &[(&str, &str)] = &[
     ("8737-4-01", OLD_TLS),
     ("9773-4.3.3-01", CLIENT),
     ("prof-4-05", HOOK),
-    ("acct-3.1-01", OPTIONAL),
-    ("acct-3.2-01", OPTIONAL),
-    ("acct-3.2-02", OPTIONAL),
-    ("acct-3.3-01", OPTIONAL),
-    ("acct-3.3-02", OPTIONAL),
-    ("acct-3.4-01", OPTIONAL),
-    ("acct-3.5-01", OPTIONAL),
-    ("persist-3.1-01", OPTIONAL),
-    ("persist-3.2-01", OPTIONAL),
-    ("persist-4.1-01", OPTIONAL),
-    ("persist-4.1-02", OPTIONAL),
-    ("persist-4.1-03", OPTIONAL),
-    ("persist-4.1-04", OPTIONAL),
-    ("persist-4.1-05", OPTIONAL),
-    ("persist-4.2-01", OPTIONAL),
-    ("persist-4.2-02", OPTIONAL),
-    ("persist-4.3-01", OPTIONAL),
-    ("persist-4.4-01", OPTIONAL),
-    ("persist-7.8-01", OPTIONAL),
-    ("persist-7.9-01", OPTIONAL),
-    ("persist-9.3-01", OPTIONAL),
-    ("8659-5.1-01", DNSSEC),
-    ("8657-5.6-01", DNSSEC),
-    ("9444-4.1-01", OPTIONAL),
-    ("9444-4.2-01", OPTIONAL),
-    ("9444-4.2-02", OPTIONAL),
-    ("9444-4.3-01", OPTIONAL),
-    ("9444-4.3-02", OPTIONAL),
-    ("9444-4.4-01", OPTIONAL),
-    ("8739-3.1.1-01", OPTIONAL),
-    ("8739-3.1.1-02", OPTIONAL),
-    ("8739-3.1.2-01", OPTIONAL),
-    ("8739-3.1.2-02", OPTIONAL),
-    ("8739-3.2-01", OPTIONAL),
-    ("8739-3.3-01", OPTIONAL),
-    ("8739-3.3-02", OPTIONAL),
-    ("8739-3.4-01", OPTIONAL),
     ("5280-3.3-01", HOOK),
     ("5280-5.2.3-02", DELTA),
     ("5280-5.2.4-01", DELTA),
