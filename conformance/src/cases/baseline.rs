@@ -151,11 +151,12 @@ fn cbr_7_1_01(run: &Run) -> Judgement {
     if serials.len() >= 16 {
         let sorted = serials.windows(2).filter(|pair| pair[0] < pair[1]).count();
         ensure!(sorted < serials.len() - 1 && sorted > 0, "serials come in order");
-        let lively = (serials[0].len() - 8..serials[0].len())
+        // From the end: a leading zero octet moves the others.
+        let lively = (0..8)
             .filter(|&at| {
                 serials
                     .iter()
-                    .filter_map(|serial| serial.get(at))
+                    .filter_map(|serial| serial.iter().rev().nth(at))
                     .collect::<HashSet<_>>()
                     .len()
                     // An octet has 256 values, so that among many serials it must repeat.
