@@ -259,10 +259,13 @@ fn c8555_7_1_02(run: &Run) -> Judgement {
 fn c8555_7_1_3_03(run: &Run) -> Judgement {
     run.sweep_seen(run.evidence.orders(), |order| {
         let status = order["status"].as_str().unwrap_or_default();
-        let certificate = order["certificate"].is_string();
+        // RFC 8739 section 3.1.1 has another member for certificates that change, and says nothing of it once they are over.
+        let renewed = order["auto-renewal"].is_object();
+        let member = if renewed { "star-certificate" } else { "certificate" };
+        let certificate = order[member].is_string();
         ensure!(
-            (status == "valid") == certificate,
-            "{status}, with a certificate URL: {certificate}"
+            (status == "valid") == certificate || (renewed && status == "canceled"),
+            "{status}, with a {member} URL: {certificate}"
         );
         let error = &order["error"];
         let sound = error.is_null() || error["type"].is_string() || error["detail"].is_string();
@@ -321,9 +324,11 @@ fn may_become(kind: &str, from: &str, to: &str) -> bool {
             .position(|known| *known == status)
     };
     match kind {
-        "order" if matches!(from, "valid" | "invalid") => false,
-        "order" if to == "invalid" => true,
-        "order" => rank(from) < rank(to),
+        // RFC 8739 section 3.1.2.
+        "STAR order" if to == "canceled" => from == "valid",
+        "order" | "STAR order" if matches!(from, "valid" | "invalid" | "canceled") => false,
+        "order" | "STAR order" if to == "invalid" => true,
+        "order" | "STAR order" => rank(to).is_some() && rank(from) < rank(to),
         "authorization" if from == "pending" => ["valid", "invalid", "deactivated"].contains(&to),
         "authorization" => from == "valid" && ["expired", "deactivated", "revoked"].contains(&to),
         _ if from == "pending" => ["processing", "valid", "invalid"].contains(&to),
@@ -341,7 +346,9 @@ fn c8555_7_1_6_01(run: &Run) -> Judgement {
         }
     };
     for sighting in run.evidence.orders() {
-        step("order", &sighting.url, &sighting.object["status"]);
+        let renewed = sighting.object["auto-renewal"].is_object();
+        let kind = if renewed { "STAR order" } else { "order" };
+        step(kind, &sighting.url, &sighting.object["status"]);
     }
     for sighting in run.evidence.authorizations() {
         step("authorization", &sighting.url, &sighting.object["status"]);
