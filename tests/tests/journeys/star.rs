@@ -189,6 +189,7 @@ fn each_certificate_is_replaced_by_half_of_its_life_until_the_order_is_canceled(
     assert_eq!(made, 3);
     sleep(Duration::from_secs(LIFETIME.unsigned_abs() / 2 + 2));
     assert_eq!(count(), made, "nothing is issued after the cancellation");
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
     daemon.admin(&["audit", "verify"]).succeeded();
 }
 

@@ -298,6 +298,19 @@ pub(super) async fn due_renewals_come_longest_due_first(store: &dyn Store) {
     assert_eq!(list(10, 1).await, (vec![later.id], Some(at(50))));
     assert_eq!(list(2, 9).await, (vec![], Some(at(3))));
 
+    // Its first certificate is being made: it counts, and is never due.
+    let beginning = Order {
+        progress: Progress::Processing {
+            certificate: Serial::random(),
+        },
+        ..renewed(owner, None)
+    };
+    store.commit(batch(Change::Order(beginning))).await.unwrap();
+    let (due, next) = store.orders_due(at(60), 9).await.unwrap();
+    assert_eq!(due.len(), 3);
+    assert!(next.is_none_or(|next| next > at(1_000_000_000)), "{next:?}");
+    assert_eq!(store.renewed_orders_of(owner).await.unwrap(), 4);
+
     let canceled = Order {
         version: Version(1),
         progress: Progress::Canceled {
@@ -308,7 +321,7 @@ pub(super) async fn due_renewals_come_longest_due_first(store: &dyn Store) {
         ..later
     };
     store.commit(batch(Change::Order(canceled.clone()))).await.unwrap();
-    assert_eq!(list(50, 9).await, (vec![late.id, future.id], None));
+    assert_eq!(list(50, 9).await.0, [late.id, future.id]);
     let read = store.order(canceled.id).await.unwrap().unwrap().order;
     assert_eq!(read.progress, canceled.progress);
     let listed = store.orders(Some("canceled"), Page::first(9)).await.unwrap();

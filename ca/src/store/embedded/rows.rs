@@ -35,9 +35,12 @@ fn unreadable(column: usize, wanted: &'static str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Null, Box::new(Unreadable(column, wanted)))
 }
 
+/// The last time that a column holds: what lies in the last second of all time could not be read back.
+const LAST_MICROS: i64 = 253_402_207_200_000_000;
+
 /// Returns a time as it stands in a column.
 pub(super) fn micros(time: Timestamp) -> i64 {
-    time.as_microsecond()
+    time.as_microsecond().min(LAST_MICROS)
 }
 
 /// Returns a count as it stands in a column. Counts grow by one from zero and never reach the limit.
@@ -231,4 +234,18 @@ pub(super) fn audit(row: &Row<'_>) -> Sql<AuditRecord> {
         hash: row.get(1)?,
         event: from_body(row, 2)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_can_be_read_back() {
+        assert_eq!(LAST_MICROS, Timestamp::MAX.as_second() * 1_000_000);
+        for time in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+            let read = Timestamp::from_microsecond(micros(time)).unwrap();
+            assert!(time.duration_since(read) < jiff::SignedDuration::from_secs(1));
+        }
+    }
 }
