@@ -78,6 +78,9 @@ fn c8555_7_1_2_01(run: &Run) -> Judgement {
     check_account(&run.fetch_object(account, &account.url)?)
 }
 
+/// A list of a few orders has no more pages than this.
+const PAGES_MAX: usize = 100;
+
 /// Every order the account's list shows.
 fn listed(run: &Run, account: &Account) -> Judgement<Vec<String>> {
     let Some(url) = account.object["orders"].as_str() else {
@@ -88,6 +91,10 @@ fn listed(run: &Run, account: &Account) -> Judgement<Vec<String>> {
     let mut orders = Vec::new();
     while let Some(url) = next {
         ensure!(seen.insert(url.clone()), "the pages of the orders list run in a circle");
+        ensure!(
+            seen.len() <= PAGES_MAX,
+            "the orders list has more than {PAGES_MAX} pages"
+        );
         let answer = run.fetch(account, &url)?;
         ensure!(answer.status == 200, "{url}: {}", answer.summary());
         let page = answer.json()?;

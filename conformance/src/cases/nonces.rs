@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::jws::new_order;
 use crate::base64;
 use crate::case::{Case, Finding, Judgement, ensure, must, should_read};
-use crate::http::Request;
+use crate::http::{Answer, Request};
 use crate::keys::random;
 use crate::suite::{Run, refused};
 use crate::wire::Draft;
@@ -50,35 +50,32 @@ fn c8555_6_5_03(run: &Run) -> Judgement {
     Ok(())
 }
 
+/// Some servers refuse some nonces on purpose: this many are tried.
+const NONCE_TRIES_MAX: usize = 8;
+
+/// A nonce that the target took with this request, and what it answered.
+fn spend(run: &Run, url: &str, payload: &str) -> Judgement<(String, Answer)> {
+    let account = run.account()?;
+    let mut nonce = run.nonce()?;
+    for _ in 0..NONCE_TRIES_MAX {
+        let draft = Draft::new(account.signer(), &nonce, url, payload);
+        let answer = run.post_signed(url, &draft.sign(&account.key))?;
+        if answer.problem() != "badNonce" {
+            return Ok((nonce, answer));
+        }
+        nonce = answer.header("replay-nonce").unwrap_or_default().to_owned();
+    }
+    Err(Finding::Blocked("every nonce is refused".into()))
+}
+
 fn c8555_6_5_04(run: &Run) -> Judgement {
     let account = run.account()?;
-    let url = run.url("newOrder")?;
-    let mut nonce = run.nonce()?;
-    let mut answer = run.post_signed(
-        &url,
-        &Draft::new(account.signer(), &nonce, &url, "{}").sign(&account.key),
-    )?;
-    while answer.problem() == "badNonce" {
-        nonce = answer.header("replay-nonce").unwrap_or_default().to_owned();
-        answer = run.post_signed(
-            &url,
-            &Draft::new(account.signer(), &nonce, &url, "{}").sign(&account.key),
-        )?;
-    }
+    let (nonce, answer) = spend(run, &run.url("newOrder")?, "{}")?;
     run.check(refused(&answer, "", "an empty order"));
     let again = Draft::new(account.signer(), &nonce, &account.url, "");
     let answer = run.post_signed(&account.url, &again.sign(&account.key))?;
     run.check(refused(&answer, "badNonce", "the nonce of a refused request"));
-    let mut nonce = run.nonce()?;
-    let mut answer;
-    loop {
-        let draft = Draft::new(account.signer(), &nonce, &account.url, "");
-        answer = run.post_signed(&account.url, &draft.sign(&account.key))?;
-        if answer.problem() != "badNonce" {
-            break;
-        }
-        nonce = answer.header("replay-nonce").unwrap_or_default().to_owned();
-    }
+    let (nonce, answer) = spend(run, &account.url, "")?;
     ensure!(answer.status == 200, "fetching the account: {}", answer.summary());
     let draft = Draft::new(account.signer(), &nonce, &account.url, "");
     let answer = run.post_signed(&account.url, &draft.sign(&account.key))?;
