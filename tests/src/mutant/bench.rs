@@ -204,6 +204,7 @@ impl Stage {
         match self {
             Self::Sound => options,
             Self::Careless => options.set("validation.always_valid=true"),
+            Self::Heedless => options.set("validation.caa=off"),
             Self::Bound => options.set("acme.eab_required=true"),
             Self::Constrained => options.init(&["--name-constraint", "conformance.test"]),
         }

@@ -22,6 +22,8 @@ pub enum Stage {
     Sound,
     /// One that validates without looking and asks no CAA.
     Careless,
+    /// One that asks no CAA.
+    Heedless,
     /// One that wants external accounts.
     Bound,
     /// One with name constraints in its CA.

@@ -11,7 +11,7 @@ use sigillo_tests::mutant::fault::{
     Fault, after, chain, header, issuer, leaf, leaf_by, refuse, restatus, retype, root, takes,
 };
 use sigillo_tests::mutant::forger::copies_extensions;
-use sigillo_tests::mutant::message::{Answer, Request, Resource};
+use sigillo_tests::mutant::message::{Request, Resource};
 use sigillo_tests::mutant::{Mutation, Stage, mutation};
 
 use crate::times::utc;
@@ -199,18 +199,6 @@ fn chains() -> Vec<Mutation> {
                     scene.authority.recertify(answer, 0, |_| ());
                 }
             }),
-        ),
-        mutation(
-            "A revoked certificate cannot be downloaded",
-            &["8555-7.4.2-03"],
-            sigillo_tests::mutant::fault::since(
-                |request, _| request.resource() == Resource::Revocation,
-                |request, answer| {
-                    if request.resource() == Resource::Certificate {
-                        *answer = Answer::refusal(404, "malformed");
-                    }
-                },
-            ),
         ),
         mutation(
             "The chain begins with an explanation",

@@ -1,8 +1,10 @@
 //! What a server may do wrongly with the JWS around every request, with keys and with nonces.
 
-use serde_json::Value;
-use sigillo_tests::mutant::fault::{after, before, header, headerless, problems, refuse, restatus, retype, tolerate};
-use sigillo_tests::mutant::message::{Answer, Jws, Request, Resource};
+use serde_json::{Value, json};
+use sigillo_tests::mutant::fault::{
+    after, before, header, headerless, object, problems, refuse, restatus, retype, tolerate,
+};
+use sigillo_tests::mutant::message::{Answer, Jws, Kind, Request, Resource};
 use sigillo_tests::mutant::{Mutation, mutation};
 
 /// A protected header that is no object at all, or has a name twice.
@@ -133,6 +135,30 @@ fn shapes() -> Vec<Mutation> {
 
 fn headers() -> Vec<Mutation> {
     vec![
+        mutation(
+            "What is refused has happened all the same",
+            &[
+                "7515-2-01",
+                "7515-4.1.11-01",
+                "7515-10.12-01",
+                "7518-3.4-01",
+                "8037-3.1-02",
+                "8555-6.1-06",
+                "8555-6.2-02",
+                "8555-6.2-03",
+                "8555-6.2-04",
+                "8555-6.2-05",
+                "8555-6.2-06",
+                "8555-6.2-07",
+                "8555-6.2-10",
+                "8555-6.2-11",
+                "8555-6.2-12",
+                "8555-6.4.1-01",
+            ],
+            object(Kind::Orders, |scene, _, list| {
+                list["orders"] = json!([format!("{}/acme/order/unwanted", scene.origin)]);
+            }),
+        ),
         mutation(
             "The first of two equal names counts",
             &["7515-4-01"],
@@ -375,6 +401,18 @@ fn nonces() -> Vec<Mutation> {
                 }
             }),
         ),
+        mutation(
+            "Every nonce is bad",
+            &["8555-6.2-08"],
+            before(|_, request| {
+                (request.method == "POST").then(|| {
+                    let mut answer = Answer::refusal(400, "badNonce");
+                    answer.put("replay-nonce", "AAAAAAAAAAAAAAAAAAAAAA");
+                    answer
+                })
+            }),
+        )
+        .beside(&["8555-6.5-04"]),
         mutation(
             "badNonce brings no nonce",
             &["8555-6.5-06"],

@@ -28,6 +28,14 @@ const WRITE_VARIABLE: &str = "SIGILLO_WRITE_DOCS";
 const EXCERPT_CHARS_MAX: usize = 300;
 /// MUST cases that no mutation makes fail, and why.
 const WITHOUT: &[(&str, &str)] = &[];
+/// Every daemon that the table uses.
+const STAGES: [Stage; 5] = [
+    Stage::Sound,
+    Stage::Careless,
+    Stage::Heedless,
+    Stage::Bound,
+    Stage::Constrained,
+];
 /// How long the suite may take to list its cases.
 const LISTED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -62,7 +70,7 @@ fn say(text: &str) {
 #[track_caller]
 fn all_are_seen(mutations: Vec<Mutation>) {
     let mut escaped = Vec::new();
-    for stage in [Stage::Sound, Stage::Careless, Stage::Bound, Stage::Constrained] {
+    for stage in STAGES {
         let mut rows = mutations
             .iter()
             .filter(|one| one.stage == stage && chosen(one))

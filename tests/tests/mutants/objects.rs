@@ -187,6 +187,28 @@ fn accounts() -> Vec<Mutation> {
             }),
         ),
         mutation(
+            "The list of orders has always another page",
+            &["8555-7.1.2.1-01"],
+            after(|scene, request, answer| {
+                if request.resource() == Resource::Orders {
+                    let list = request.target.split("?page").next().unwrap_or_default();
+                    let next = format!("<{}{list}?page={}>;rel=\"next\"", scene.origin, scene.next());
+                    *answer = Answer::of(200, &json!({"orders": []}));
+                    answer.put("link", &next);
+                }
+            }),
+        ),
+        mutation(
+            "The pages of the list of orders run in a circle",
+            &["8555-7.1.2.1-01"],
+            after(|scene, request, answer| {
+                if request.resource() == Resource::Orders {
+                    let next = format!("<{}{}>;rel=\"next\"", scene.origin, request.target);
+                    answer.put("link", &next);
+                }
+            }),
+        ),
+        mutation(
             "The list of orders is a bare array",
             &["8555-7.1.2.1-01"],
             after(|_, request, answer| {
