@@ -1,6 +1,6 @@
 //! The configuration as it is written. Unknown keys are refused, so that a slip is not silent.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -21,6 +21,7 @@ pub struct RawConfig {
     pub store: RawStore,
     pub profiles: BTreeMap<String, RawProfile>,
     pub names: RawNames,
+    pub keys: RawKnownKeys,
     pub crl: RawCrl,
     pub ocsp: RawOcsp,
     pub limits: RawLimits,
@@ -131,7 +132,16 @@ pub struct RawLimits {
     pub enabled: Option<bool>,
     pub new_accounts_per_hour: Option<u32>,
     pub new_orders_per_hour: Option<u32>,
+    pub new_orders_at_once: Option<u32>,
     pub connections: Option<usize>,
+}
+
+/// `keys.*`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "see RawConfig")]
+pub struct RawKnownKeys {
+    pub blocklist: Option<PathBuf>,
 }
 
 /// `prune.*`

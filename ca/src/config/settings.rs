@@ -29,6 +29,8 @@ pub struct Settings {
     pub profiles: Profiles,
     /// For which names it issues at all.
     pub names: NameRules,
+    /// For which keys it does not.
+    pub keys: KnownKeySettings,
     /// How it publishes CRLs.
     pub crl: CrlSettings,
     /// How it answers OCSP.
@@ -96,6 +98,13 @@ pub struct StoreSettings {
     pub path: PathBuf,
 }
 
+/// `keys.*`: what others know.
+#[derive(Debug, Clone, Default)]
+pub struct KnownKeySettings {
+    /// The operator's list of keys to refuse, in the form of badkeys' `blocklist.dat`.
+    pub blocklist: Option<PathBuf>,
+}
+
 /// `crl.*`: publication.
 #[derive(Debug, Clone)]
 pub struct CrlSettings {
@@ -125,6 +134,8 @@ pub struct LimitSettings {
     pub new_accounts_per_hour: u32,
     /// New orders per account and hour.
     pub new_orders_per_hour: u32,
+    /// New orders that an account may place at once; then they pass at the hourly rate.
+    pub new_orders_at_once: u32,
     /// Open connections per listener.
     pub connections: usize,
 }
@@ -163,6 +174,9 @@ impl Settings {
             store: StoreSettings::check(raw.store, dir)?,
             profiles,
             names,
+            keys: KnownKeySettings {
+                blocklist: raw.keys.blocklist.map(|path| dir.join(path)),
+            },
             crl: CrlSettings::check(raw.crl)?,
             ocsp: OcspSettings::check(raw.ocsp)?,
             limits: LimitSettings::check(raw.limits)?,
@@ -275,6 +289,17 @@ impl Settings {
             (
                 "limits.new_orders_per_hour",
                 Some(self.limits.new_orders_per_hour.to_string()),
+            ),
+            (
+                "limits.new_orders_at_once",
+                Some(self.limits.new_orders_at_once.to_string()),
+            ),
+            (
+                "keys.blocklist",
+                self.keys
+                    .blocklist
+                    .as_ref()
+                    .map(|path| format!("{:?}", path.display().to_string())),
             ),
             ("limits.connections", Some(self.limits.connections.to_string())),
         ];
@@ -612,10 +637,13 @@ impl LimitSettings {
                 Ok(value)
             }
         };
+        let new_orders_per_hour = positive("limits.new_orders_per_hour", raw.new_orders_per_hour.unwrap_or(1000))?;
+        let new_orders_at_once = raw.new_orders_at_once.unwrap_or(new_orders_per_hour);
         Ok(Self {
             enabled: raw.enabled.unwrap_or(true),
             new_accounts_per_hour: positive("limits.new_accounts_per_hour", raw.new_accounts_per_hour.unwrap_or(100))?,
-            new_orders_per_hour: positive("limits.new_orders_per_hour", raw.new_orders_per_hour.unwrap_or(1000))?,
+            new_orders_per_hour,
+            new_orders_at_once: positive("limits.new_orders_at_once", new_orders_at_once)?,
             connections: match raw.connections {
                 Some(0) => return Err(ConfigError::value("limits.connections", "has to be 1 at least")),
                 other => other.unwrap_or(2048),

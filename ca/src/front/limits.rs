@@ -37,7 +37,9 @@ impl RateLimits {
     pub fn new(settings: &LimitSettings) -> Self {
         let rates = settings.enabled.then(|| Rates {
             new_accounts: RateLimiter::dashmap(per_hour(settings.new_accounts_per_hour)),
-            new_orders: RateLimiter::dashmap(per_hour(settings.new_orders_per_hour)),
+            new_orders: RateLimiter::dashmap(
+                per_hour(settings.new_orders_per_hour).allow_burst(positive(settings.new_orders_at_once)),
+            ),
         });
         Self {
             rates,
@@ -85,7 +87,11 @@ impl RateLimits {
 
 /// So many an hour, all of which may come at once.
 fn per_hour(count: u32) -> Quota {
-    Quota::per_hour(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN))
+    Quota::per_hour(positive(count))
+}
+
+fn positive(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
 }
 
 #[cfg(test)]
@@ -99,6 +105,7 @@ mod tests {
             enabled,
             new_accounts_per_hour: 2,
             new_orders_per_hour: 1,
+            new_orders_at_once: 1,
             connections: 1,
         })
     }
@@ -113,6 +120,22 @@ mod tests {
         let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=3601).contains(&seconds), "{seconds}");
         assert!(limits.new_order(AccountId::random()).is_ok());
+    }
+
+    #[test]
+    fn lets_few_come_at_once_and_more_come_later() {
+        let limits = RateLimits::new(&LimitSettings {
+            enabled: true,
+            new_accounts_per_hour: 1,
+            new_orders_per_hour: 1800,
+            new_orders_at_once: 2,
+            connections: 1,
+        });
+        let account = AccountId::random();
+        assert!((0..2).all(|_| limits.new_order(account).is_ok()));
+        let answer = limits.new_order(account).unwrap_err().into_response();
+        let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=3).contains(&seconds), "{seconds}");
     }
 
     #[test]

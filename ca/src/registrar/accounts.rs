@@ -135,7 +135,12 @@ impl Registrar {
     }
 
     async fn refuse_blocked_key(&self, jwk: &Jwk) -> Result<(), Round> {
-        let spki_sha256 = crate::digest::sha256(&jwk.spki_der());
+        let spki = jwk.spki_der();
+        if let Some(source) = self.known_keys.source(&spki) {
+            let detail = format!("This key is known to others, from {source}: make a new one.");
+            return Err(Problem::new(ErrorType::BadPublicKey, detail).into());
+        }
+        let spki_sha256 = crate::digest::sha256(&spki);
         match self.store.blocked_key(spki_sha256).await? {
             Some(_) => Err(Problem::new(ErrorType::BadPublicKey, "This key is blocked: make a new one.").into()),
             None => Ok(()),

@@ -290,6 +290,12 @@ impl Registrar {
                 "The request's key is blocked: make a new one.",
             ));
         }
+        if let Some(source) = self.known_keys.source(csr.spki_der()) {
+            return Err(Refusal::new(
+                ErrorType::BadCsr,
+                format!("The request's key is known to others, from {source}: make a new one."),
+            ));
+        }
         // A key that is no account key's kind has no thumbprint, and no account.
         if let Ok(jwk) = Jwk::from_spki_der(csr.spki_der())
             && self.store.account_by_thumbprint(jwk.thumbprint()).await?.is_some()

@@ -33,7 +33,7 @@ use crate::{
     config::AcmeSettings,
     issuer::Issuer,
     model::{AccountId, Action, Actor, AuditEvent},
-    policy::{NameRules, Profiles},
+    policy::{KnownKeys, NameRules, Profiles},
     status::StatusService,
     store::{CommitError, ReadError, Store},
     validator::Validator,
@@ -51,6 +51,7 @@ pub struct Registrar {
     settings: AcmeSettings,
     profiles: Profiles,
     names: NameRules,
+    known_keys: KnownKeys,
     issuer: Arc<Issuer>,
     validator: Arc<Validator>,
     status: Arc<StatusService>,
@@ -68,6 +69,8 @@ pub struct Parts {
     pub profiles: Profiles,
     /// The names that the CA issues for at all.
     pub names: NameRules,
+    /// The keys that others have too.
+    pub known_keys: KnownKeys,
     /// Who signs.
     pub issuer: Arc<Issuer>,
     /// Who asks for CAA records.
@@ -85,6 +88,7 @@ impl Registrar {
             settings,
             profiles,
             names,
+            known_keys,
             issuer,
             validator,
             status,
@@ -95,6 +99,7 @@ impl Registrar {
             settings,
             profiles,
             names,
+            known_keys,
             issuer,
             validator,
             status,

@@ -12,6 +12,7 @@ use crate::{
     clock::{SharedClock, SystemClock},
     config::{ConfigError, Settings},
     issuer::{self, Issuer, folder},
+    policy::KnownKeys,
     registrar::{Parts, Registrar},
     signer::{Keyring, Passphrase},
     status::{CrlIssuer, CrlSettings, OcspIssuer, OcspSettings, StatusParts, StatusService},
@@ -142,12 +143,17 @@ impl House {
         .await
         .map_err(part("the status services"))?;
         let validator = Arc::new(Validator::new(settings.validation.clone()).map_err(part("the validator"))?);
+        let known_keys = match &settings.keys.blocklist {
+            Some(path) => KnownKeys::load(path).map_err(part("the list of keys to refuse"))?,
+            None => KnownKeys::default(),
+        };
         let registrar = Arc::new(Registrar::new(Parts {
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.acme.clone(),
             profiles: settings.profiles.clone(),
             names: settings.names.clone(),
+            known_keys,
             issuer: issuer.clone(),
             validator: validator.clone(),
             status: status.clone(),
