@@ -128,19 +128,32 @@ pub(crate) fn self_signed_as(
     }
     all.extend(extensions.iter().cloned());
     let time = |text: &str| der::tlv(der::UTC_TIME, text);
+    // A long life: what a validator checks of this certificate is not its dates.
+    let validity = [time("200101000000Z"), time("491231235959Z")];
+    certificate(key, serial, [issuer, issuer], &validity, &key.spki(), &all)
+}
+
+/// A certificate: issuer and subject, the two encoded times, the subject's key, and whole Extension values.
+pub(crate) fn certificate(
+    signer: &Key,
+    serial: &[u8],
+    [issuer, subject]: [&[u8]; 2],
+    validity: &[Vec<u8>; 2],
+    spki: &[u8],
+    extensions: &[Vec<u8>],
+) -> Vec<u8> {
     let tbs = der::sequence(&[
         der::tlv(der::constructed(0), der::tlv(der::INTEGER, [2])),
         der::unsigned(serial),
-        key.signature_algorithm(),
+        signer.signature_algorithm(),
         issuer.to_vec(),
-        // A long life: what a validator checks of this certificate is not its dates.
-        der::sequence(&[time("200101000000Z"), time("491231235959Z")]),
-        issuer.to_vec(),
-        key.spki(),
-        der::tlv(der::constructed(3), der::sequence(&all)),
+        der::sequence(validity),
+        subject.to_vec(),
+        spki.to_vec(),
+        der::tlv(der::constructed(3), der::sequence(extensions)),
     ]);
-    let signature = key.sign_x509(&tbs);
-    der::sequence(&[tbs, key.signature_algorithm(), der::bit_string(&signature)])
+    let signature = signer.sign_x509(&tbs);
+    der::sequence(&[tbs, signer.signature_algorithm(), der::bit_string(&signature)])
 }
 
 #[cfg(test)]
