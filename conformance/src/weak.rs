@@ -21,6 +21,43 @@ const PRIVATE_2048: &str = "65e81cc1b6d51a75bbee06ee474760cad922cb18796ebf5833ec
      b197d6976417d90b08d964c1e66114462af3c82baaec15b1f8a520723b4eb70d6707b66b18bfda1d7dd5597c80bcd06240740b4fc99a8bf9\
      90f92b673c8f772e73d067ac73c9a290da93de5d3d100f0f2013373914088c69";
 
+/// The primes of a key that OpenSSL of Debian made on a big-endian machine as process 1000 (CVE-2008-0166), as published at
+/// github.com/badkeys/debianopenssl, `rsa2048/ssl/be32/1000-nornd-old.key`.
+const DEBIAN: [&str; 2] = [
+    "d94f87c19743d0fc6c483b3c736fb6be10fd8ff0cf831f30edeca271c4f9b479d687044619f2ae4a0dbe5ed942e0229ecf1848f8745e34a1\
+     28d9d50ad33bb4af764d3328321eaec10252d767f543c8d55fdb35f28eb1082e134266145911f6d2d4d2e3a2a0901c2ca1b103b2af98dd1d\
+     9d8ded46dac6e99087c3ff4142c5d59b",
+    "c1b7ca085ec3dce42fffdc427ce929e58b6ef147f96cc1740c1ddb9faeec5a5674e7bb2b00c40a3f4f0d77852115ec09e8d5973409462dbd\
+     8faf354edf5ad11f4e0d4aa4885f472b6a5669c33c596b1b05e4f4fca44fe812afce434aeac3196873f2efb706e669abfe7200a4a82b7ad8\
+     6f6405716cee684305da01622eb78e7b",
+];
+
+/// The primes of the RSA test key of 2048 bits in RFC 9500 section 2.1.
+const RFC_9500: [&str; 2] = [
+    "dd105702382f232b3681f53791e22617c7bf4e9acb81ed48daf6d6995da3eab642839aff012d2ea628b90af279fd3e6f7c93cd80f072f01f\
+     f2443b3ee8f24ed469a79613a41bd24020f92fd11059bd1d0f301b5ba7a9d3637ca8d65c1a9815417d8eab734b0b4f3a2c661d9a1a82f3ac\
+     734c40530669ab8e473045a58e65539d",
+    "ccf1e5bb90c8e9781ea75bebf10bc252e11eb023a0260f1887552a56863f4a6421e8c600bf523d6cb1b0adbdd65bfee4a88a037e3d1a415e\
+     5bb95648da5a0ca26b54f4a63948522c3d5f89b94a72efff95134d5940ce45758f308980908956588eef575b3e4bc4c368cfe813ee9c252c\
+     2b02e0df91f1aa01938d38685d60ba6f",
+];
+
+/// A prime, and how far above it the next one lies: two that are too close to each other (CVE-2022-26320).
+const CLOSE: (&str, u32) = (
+    "f3a70d9168120e335b0d6367558be2edf8c55c9c43bcc7b377239d29677067e2ab7ab7d508de8fc7c7344a24c288f24260ebd602da823029\
+     c85a647b38540a8714fe681c97948083f684ce73b7a83f700b72b5e80ef59a5bfd43002dc081dcc9fb8c4aa4958f8a4b49babda21c542596\
+     4d640a1b0db50f7993e50effa0303391",
+    56,
+);
+
+/// Primes of the faulty library's form (CVE-2017-15361): `k * M + (65537^a mod M)`, where M is the product of the first 126
+/// primes for keys of 2048 bits. Here are k and a of two of them.
+const ROCA: [(u64, u64); 2] = [
+    (7_925_515_915_863_666, 2_343_570_994_354_026_552),
+    (7_937_427_142_050_417, 2_316_527_730_736_237_818),
+];
+const ROCA_PRIMES: usize = 126;
+
 /// An RSA key whose private half is a plain number.
 #[derive(Debug, Clone)]
 pub(crate) struct RawRsa {
@@ -85,6 +122,45 @@ impl RawRsa {
             exponent: 1u32.into(),
             private: 1u32.into(),
         }
+    }
+
+    fn of_primes(p: &BigUint, q: &BigUint) -> Self {
+        let exponent = BigUint::from(65537u32);
+        let totient = (p - 1u32) * (q - 1u32);
+        Self {
+            modulus: p * q,
+            private: exponent.modinv(&totient).unwrap_or_default(),
+            exponent,
+        }
+    }
+
+    fn of_published([p, q]: [&str; 2]) -> Self {
+        let number = |hex: &str| BigUint::parse_bytes(hex.as_bytes(), 16).unwrap_or_default();
+        Self::of_primes(&number(p), &number(q))
+    }
+
+    /// A key that Debian's OpenSSL of 2006 to 2008 made.
+    pub(crate) fn debian() -> Self {
+        Self::of_published(DEBIAN)
+    }
+
+    /// A key that an RFC shows.
+    pub(crate) fn rfc_9500() -> Self {
+        Self::of_published(RFC_9500)
+    }
+
+    /// A key whose primes are neighbours.
+    pub(crate) fn close_primes() -> Self {
+        let p = BigUint::parse_bytes(CLOSE.0.as_bytes(), 16).unwrap_or_default();
+        Self::of_primes(&p, &(&p + CLOSE.1))
+    }
+
+    /// A key as the library of CVE-2017-15361 made them.
+    pub(crate) fn roca() -> Self {
+        let primes = (2u32..).filter(|number| (2..*number).all(|divisor| number % divisor != 0));
+        let product: BigUint = primes.take(ROCA_PRIMES).map(BigUint::from).product();
+        let [p, q] = ROCA.map(|(k, a)| &product * k + BigUint::from(65537u32).modpow(&BigUint::from(a), &product));
+        Self::of_primes(&p, &q)
     }
 
     pub(crate) fn modulus(&self) -> Vec<u8> {
@@ -196,5 +272,29 @@ mod tests {
             assert_eq!(there.modpow(&key.exponent, &key.modulus), number);
         }
         assert!(check(&RSA_PSS_2048_8192_SHA256, key.sign_pss(b"text", 32)));
+    }
+
+    #[test]
+    fn weak_keys_sign_as_sound_ones_do_and_are_as_weak_as_said() {
+        for key in [
+            RawRsa::debian(),
+            RawRsa::rfc_9500(),
+            RawRsa::close_primes(),
+            RawRsa::roca(),
+        ] {
+            assert_eq!(key.modulus.bits(), 2048);
+            let public = der::sequence(&[der::unsigned(&key.modulus()), der::unsigned(&[1, 0, 1])]);
+            let signature = key.sign_sha256(b"text");
+            let verified = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &public).verify(b"text", &signature);
+            assert!(verified.is_ok());
+        }
+        // The published fingerprint: modulo each small prime the modulus is a power of 65537.
+        for prime in [
+            11u32, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
+        ] {
+            let rest = RawRsa::roca().modulus % prime;
+            let power = (0..prime).any(|power| BigUint::from(65537u32).modpow(&power.into(), &prime.into()) == rest);
+            assert!(power, "{prime}");
+        }
     }
 }

@@ -150,7 +150,7 @@ fn c9864_2_01(run: &Run) -> Judgement {
 }
 
 /// A request for one name over a key that no key pair of the suite stands for, signed by `sign`.
-fn request(name: &str, spki: Vec<u8>, algorithm: Vec<u8>, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
+pub(super) fn request(name: &str, spki: Vec<u8>, algorithm: Vec<u8>, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let info = Csr {
         spki: Some(spki),
         ..Csr::of(&[name.to_owned()])
@@ -160,11 +160,11 @@ fn request(name: &str, spki: Vec<u8>, algorithm: Vec<u8>, sign: impl FnOnce(&[u8
     der::sequence(&[info, algorithm, der::bit_string(&signature)])
 }
 
-fn rsa_algorithm(oid: &str) -> Vec<u8> {
+pub(super) fn rsa_algorithm(oid: &str) -> Vec<u8> {
     der::sequence(&[der::oid(oid), der::null()])
 }
 
-const SHA256_RSA: &str = "1.2.840.113549.1.1.11";
+pub(super) const SHA256_RSA: &str = "1.2.840.113549.1.1.11";
 const SHA1_RSA: &str = "1.2.840.113549.1.1.5";
 
 /// P-256 in full, as RFC 5480 forbids it: prime, coefficients, generator, order, cofactor.

@@ -13,6 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::open;
 use crate::der;
 use crate::keys::{Key, sha256};
+use crate::old_tls::{Heard, hear, server_hello};
 use crate::read::ocsp::extension;
 use crate::request::self_signed;
 
@@ -27,6 +28,8 @@ pub(crate) struct Script {
     pub(crate) pkcs8: Vec<u8>,
     /// The protocols the answerer knows; empty means that it does not speak ALPN.
     pub(crate) protocols: Vec<Vec<u8>>,
+    /// The answerer says hello in this version, which its library does not speak.
+    pub(crate) old_version: Option<u16>,
 }
 
 impl Script {
@@ -38,6 +41,7 @@ impl Script {
             certificate,
             pkcs8: key.pkcs8(),
             protocols: vec![PROTOCOL.to_vec()],
+            old_version: None,
         }
     }
 
@@ -60,6 +64,8 @@ pub(crate) struct Handshake {
     /// What the peer sent after the handshake.
     pub(crate) data: Vec<u8>,
     pub(crate) finished: bool,
+    /// What the peer said to a hello of an old version.
+    pub(crate) said_to_old: Option<Heard>,
 }
 
 /// The answerer.
@@ -144,8 +150,18 @@ fn serve(inner: &Inner, mut stream: TcpStream) -> std::io::Result<()> {
         protocols,
         data: Vec::new(),
         finished: false,
+        said_to_old: None,
     };
     let script = server_name.and_then(|name| open(&inner.scripts).get(&name.to_ascii_lowercase()).cloned());
+    if let Some(version) = script.as_ref().and_then(|script| script.old_version) {
+        // A suite that the peer offered, so that nothing but the version is wrong.
+        let suite = hello.cipher_suites().iter().map(|suite| u16::from(*suite));
+        let suite = suite.filter(|suite| suite >> 8 != 0x13).last().unwrap_or_default();
+        stream.write_all(&server_hello(version, suite))?;
+        record.said_to_old = Some(hear(&mut stream));
+        open(&inner.handshakes).push(record);
+        return Ok(());
+    }
     let config = script.as_ref().and_then(|script| config(script).ok());
     let Some(config) = config else {
         open(&inner.handshakes).push(record);
