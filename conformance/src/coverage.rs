@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::case::Case;
 use crate::cases::{self, EXCLUDED, NOT_YET};
+use crate::hook::VERBS;
 use crate::texts::{heading, text_of};
 
 /// What is written by hand, with marks where tables go.
@@ -52,6 +53,12 @@ pub(crate) fn counts() -> String {
         let _ = writeln!(table, "| {text} | {all} | {cases} | {waiting} | {excluded} |");
     }
     table
+}
+
+/// What a hook is asked for.
+fn verbs() -> String {
+    let row = |(verb, meaning): &(&str, &str)| format!("| `{verb}` | {meaning} |\n");
+    VERBS.iter().map(row).collect()
 }
 
 /// One JSON report, by requirement.
@@ -199,6 +206,7 @@ pub fn page(ours: &str, pebble: &str) -> Result<String, String> {
         .collect();
     Ok(TEMPLATE
         .replace("{{counts}}\n", &counts())
+        .replace("{{verbs}}\n", &verbs())
         .replace("{{totals}}\n", &totals)
         .replace("{{excluded}}\n", &excluded)
         .replace("{{rows}}\n", rows.trim_start()))
@@ -215,6 +223,15 @@ mod tests {
     #[test]
     fn the_committed_page_has_the_present_counts() {
         let table = counts();
+        assert!(
+            PAGE.contains(&table),
+            "docs/coverage.md should have this table:\n{table}"
+        );
+    }
+
+    #[test]
+    fn the_committed_page_has_the_present_verbs() {
+        let table = verbs();
         assert!(
             PAGE.contains(&table),
             "docs/coverage.md should have this table:\n{table}"

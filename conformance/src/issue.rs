@@ -13,6 +13,7 @@ use crate::read::pem;
 use crate::request::{Csr, dns_name};
 use crate::responder::tls_alpn01::Script;
 use crate::suite::{Account, Run};
+use crate::wire::Signer;
 
 /// An order at the target.
 #[derive(Debug, Clone)]
@@ -340,6 +341,16 @@ impl Run {
         let key = Key::p256();
         let csr = Csr::of(names).sign(&key);
         self.finish(account, &order, &csr, key, names)
+    }
+
+    /// Revokes with the certificate's own key.
+    pub(crate) fn revoke_by_key(&self, issued: &Issued, reason: Option<i64>) -> Judgement<Answer> {
+        let mut payload = json!({"certificate": base64::url(&issued.leaf().der)});
+        if let Some(reason) = reason {
+            payload["reason"] = reason.into();
+        }
+        let url = self.url("revokeCert")?;
+        self.post_as(Signer::Key(&issued.key), &url, payload.to_string().as_bytes())
     }
 
     /// Revokes as an account.

@@ -16,7 +16,12 @@ const ZONE: &str = "conformance.test";
 
 /// Judges an ACME server, its OCSP responder and its CRL publisher. Exits 0 exactly when no MUST failed.
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(
+    version,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true,
+    after_help = verbs()
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -74,6 +79,9 @@ struct Arguments {
     /// The server's rate limits are off for this run: that there are any is not judged
     #[arg(long)]
     limits_off: bool,
+    /// Program that does to the server what only its operator can; it is run with a verb and its arguments (see below)
+    #[arg(long, value_name = "PROGRAM")]
+    hook: Option<PathBuf>,
     /// The server claims public trust: judge it by the Baseline Requirements too
     #[arg(long)]
     public_trust: bool,
@@ -152,6 +160,15 @@ fn wanted(reports: &[Wanted], out: Option<&PathBuf>) -> Result<Vec<Wanted>, Stri
     Ok(reports)
 }
 
+/// What a hook is asked for, for `--help`.
+fn verbs() -> String {
+    let mut text = String::from("A hook exits 0 when the server is as asked, and 3 where it cannot do that:\n");
+    for (verb, meaning) in sigillo_conformance::HOOK_VERBS {
+        text.push_str(&format!("  {verb:<29} {meaning}\n"));
+    }
+    text
+}
+
 /// A file, or why it cannot be had.
 fn read(path: Option<PathBuf>) -> Result<Option<Vec<u8>>, String> {
     path.map(|path| std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display())))
@@ -196,6 +213,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
     options.skip = arguments.skip;
     options.patience_seconds = arguments.patience;
     options.limits_off = arguments.limits_off;
+    options.hook = arguments.hook;
     options.public_trust = arguments.public_trust;
     let listed = read(arguments.eab_keys)?.unwrap_or_default();
     let listed = String::from_utf8(listed).map_err(|_| "--eab-keys is not text")?;

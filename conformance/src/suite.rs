@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::base64;
 use crate::case::{Case, Finding, Judgement, Level};
-use crate::cases;
+use crate::cases::{self, Expired};
 use crate::deviation::{Collector, Deviation};
 use crate::evidence::Evidence;
 use crate::http::{Answer, Client, Request, Url};
@@ -63,6 +64,7 @@ pub(crate) struct Run {
     account: OnceLock<Result<Account, String>>,
     other: OnceLock<Result<Account, String>>,
     certificate: OnceLock<Result<Arc<Issued>, String>>,
+    pub(crate) expired: OnceLock<Result<Expired, String>>,
 }
 
 impl Run {
@@ -99,6 +101,7 @@ impl Run {
             account: OnceLock::new(),
             other: OnceLock::new(),
             certificate: OnceLock::new(),
+            expired: OnceLock::new(),
         })
     }
 
@@ -145,6 +148,31 @@ impl Run {
 
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs(self.options.patience_seconds)
+    }
+
+    /// How long a case may wait for time to pass.
+    pub(crate) fn wait_max(&self) -> Duration {
+        Duration::from_secs(self.options.wait_max_seconds)
+    }
+
+    /// Lets time pass, unless that is too long for a run.
+    pub(crate) fn pause(&self, pause: Duration) -> Judgement {
+        if pause > self.wait_max() {
+            return Err(Finding::Blocked(format!(
+                "it takes {} seconds, and the run waits {} (--wait-max)",
+                pause.as_secs(),
+                self.options.wait_max_seconds
+            )));
+        }
+        std::thread::sleep(pause);
+        Ok(())
+    }
+
+    /// Lets time pass until a moment is surely past.
+    pub(crate) fn pause_until(&self, moment: Timestamp) -> Judgement {
+        let left = moment.duration_since(Timestamp::now());
+        // The target's clock may be a little behind.
+        self.pause(Duration::try_from(left).unwrap_or_default() + Duration::from_secs(2))
     }
 
     /// Sends a request and keeps it as evidence.
@@ -338,7 +366,8 @@ impl Run {
     }
 }
 
-fn shared<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Judgement<T>) -> Judgement<&T> {
+/// Makes something once for all cases; what could not be made blocks each of them.
+pub(crate) fn shared<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Judgement<T>) -> Judgement<&T> {
     let made = cell.get_or_init(|| {
         make().map_err(|finding| match finding {
             Finding::Fail(why) | Finding::NotOffered(why) | Finding::Blocked(why) => why,

@@ -1,6 +1,7 @@
 //! Who is judged, and what the run was given to do it.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// What a run needs to know; everything but the directory has a default or may be missing.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Options {
     pub wait_max_seconds: u64,
     /// Whether the target's rate limits are off for this run.
     pub limits_off: bool,
+    /// The operator's command that does to the target what cannot be done from outside.
+    pub hook: Option<PathBuf>,
     /// Whether the target claims public trust, so that the Baseline Requirements apply.
     pub public_trust: bool,
 }
@@ -63,6 +66,7 @@ impl Options {
             patience_seconds: 60,
             wait_max_seconds: 60,
             limits_off: false,
+            hook: None,
             public_trust: false,
         }
     }

@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     must!(cbr_7_3_01, "No reason stands in singleExtensions."),
 ];
 
-fn claimed(run: &Run) -> Judgement {
+pub(super) fn claimed(run: &Run) -> Judgement {
     if run.options.public_trust {
         Ok(())
     } else {

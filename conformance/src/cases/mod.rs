@@ -8,7 +8,9 @@ mod caa;
 mod certificates;
 mod chains;
 mod challenges;
+mod clients;
 mod crl;
+mod deltas;
 mod directory;
 mod dns;
 mod dns_account;
@@ -24,12 +26,16 @@ mod jose;
 mod jwk;
 mod jws;
 mod keychange;
+mod late;
 mod nonces;
 mod ocsp;
 mod ocsp_profile;
+mod old_tls;
+mod operator;
 mod orders;
 mod pending;
 mod preauthorization;
+mod relying_parties;
 mod renewal;
 mod revocation;
 mod star;
@@ -38,10 +44,12 @@ mod subdomains;
 mod sweeps;
 mod tls_alpn;
 mod transport;
+mod weak_keys;
 
+pub(crate) use late::Expired;
 pub(crate) use pending::{EXCLUDED, NOT_YET};
 
-/// Every case; sweeps over the evidence come last.
+/// Every case; sweeps over the evidence come last but for what waits and changes the target's clock.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     [
         directory::CASES,
@@ -60,6 +68,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         dns_persist::CASES,
         dns_persist_time::CASES,
         tls_alpn::CASES,
+        old_tls::CASES,
         ip::CASES,
         finalize::CASES,
         preauthorization::CASES,
@@ -74,11 +83,17 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         ocsp::CASES,
         ocsp_profile::CASES,
         crl::CASES,
+        deltas::CASES,
         files::CASES,
         certificates::CASES,
         extensions::CASES,
         baseline::CASES,
+        weak_keys::CASES,
+        operator::CASES,
+        clients::CASES,
+        relying_parties::CASES,
         sweeps::CASES,
+        late::CASES,
     ]
     .into_iter()
     .flatten()

@@ -42,7 +42,7 @@ fn cbr_6_1_1_3_01(run: &Run) -> Judgement {
     }
     is_refused_once_compromised(run, account, &order, &name)?;
     // The same request with a key that nothing is known of: so the keys were refused, not the form.
-    let answer = run.finalize(account, &order, &csr(&name, &RawRsa::bits_2048()))?;
+    let answer = run.finalize(account, &order, &Csr::of(&[name]).sign(&Key::rsa()))?;
     if answer.is_success() {
         Ok(())
     } else {
