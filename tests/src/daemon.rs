@@ -26,6 +26,8 @@ const ADMIN_WITHIN: Duration = Duration::from_secs(60);
 pub struct Options {
     init: Vec<String>,
     settings: Vec<String>,
+    left_out: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -43,6 +45,20 @@ impl Options {
         self.settings.push(setting.into());
         self
     }
+
+    /// Does not set a key that every daemon of the harness is given otherwise: the configuration in its folder says it.
+    #[must_use]
+    pub fn leave_out(mut self, key: impl Into<String>) -> Self {
+        self.left_out.push(key.into());
+        self
+    }
+
+    /// Sets a variable of the serving daemon's environment.
+    #[must_use]
+    pub fn environment(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
 }
 
 /// A running `sigillo-ca` with its DNS server.
@@ -53,6 +69,7 @@ pub struct Daemon {
     /// The state folder's parent: the folder itself is [`Daemon::dir`].
     scratch: TempDir,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
     /// The names that validation asks for.
     pub dns: DnsServer,
     /// The ACME directory's URL.
@@ -107,10 +124,17 @@ impl Daemon {
             format!("validation.resolver={}", dns.address()),
             "limits.enabled=false".to_owned(),
         ];
+        settings.retain(|setting| {
+            setting
+                .split('=')
+                .next()
+                .is_none_or(|key| !options.left_out.iter().any(|left| left == key))
+        });
         settings.extend(options.settings);
         let daemon = Self {
             scratch,
             settings,
+            environment: options.environment,
             running: None,
             dns,
             directory: String::new(),
@@ -130,10 +154,11 @@ impl Daemon {
     /// If the daemon does not say in time that it is ready.
     #[track_caller]
     pub fn serve(&mut self) {
-        let log = self.scratch.path().join("serve.log");
+        let log = self.log_path();
         // What an earlier run said must not count.
         let _ = std::fs::remove_file(&log);
         let mut command = self.command("serve", &self.settings_arguments());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut running = Background::start(&mut command, &log);
         let (directory, http) = running.wait_for(READY_WITHIN, |running| ready_line(&running.log()));
         (self.directory, self.http) = (directory, http);
@@ -179,6 +204,20 @@ impl Daemon {
     /// If it is not running.
     pub fn signal(&self, name: &str) {
         self.running.as_ref().expect("a running daemon").signal(name);
+    }
+
+    /// Returns its process id.
+    ///
+    /// # Panics
+    ///
+    /// If it is not running.
+    pub fn id(&self) -> u32 {
+        self.running.as_ref().expect("a running daemon").id()
+    }
+
+    /// Returns the file that it writes its log to.
+    pub fn log_path(&self) -> PathBuf {
+        self.scratch.path().join("serve.log")
     }
 
     /// Returns what the daemon has said since it was started.

@@ -9,6 +9,7 @@ pub mod dns;
 pub mod http;
 pub mod judge;
 pub mod mutant;
+pub mod operator;
 pub mod place;
 pub mod ports;
 pub mod process;
