@@ -98,3 +98,32 @@ impl Run {
         judged
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::mock::acme;
+    use crate::mock::server::{Mock, Said};
+    use crate::target::Options;
+
+    /// What comes of asking this program.
+    fn asked(program: Option<&str>) -> Judgement {
+        let mock = Mock::start(|origin, request| {
+            acme::common(origin, request, String::new).unwrap_or_else(|| Said::problem(404, "malformed"))
+        });
+        let mock = mock.expect("a port");
+        let mut options = Options::new(mock.url(acme::DIRECTORY));
+        options.hook = program.map(PathBuf::from);
+        Run::start(options).expect("a directory").hook("restore", &[])
+    }
+
+    #[test]
+    fn goes_on_only_when_the_operator_did_as_asked() {
+        assert!(asked(Some("true")).is_ok());
+        for program in [Some("false"), Some("no-such-program-anywhere"), None] {
+            assert!(matches!(asked(program), Err(Finding::Blocked(_))), "{program:?}");
+        }
+    }
+}

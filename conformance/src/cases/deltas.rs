@@ -223,3 +223,115 @@ fn c5280_5_3_3_01(run: &Run) -> Judgement {
         Err(Finding::NotOffered("no indirect CRL".into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::der;
+    use crate::http::Answer;
+    use crate::issue::Order;
+    use crate::keys::Key;
+    use crate::mock::acme;
+    use crate::mock::authority::Authority;
+    use crate::mock::list::List;
+    use crate::mock::server::{Mock, Said};
+    use crate::read::certificate::CRL_DISTRIBUTION_POINTS;
+    use crate::read::ocsp::extension;
+    use crate::suite::Account;
+    use crate::target::Options;
+
+    /// A CRLDistributionPoints or FreshestCRL extension that leads to one address.
+    fn points(oid: &str, uri: &str) -> Vec<u8> {
+        let uri = der::tlv(der::context(6), uri);
+        let name = der::tlv(der::constructed(0), der::tlv(der::constructed(0), uri));
+        extension(oid, false, &der::sequence(&[der::sequence(&[name])]))
+    }
+
+    /// A publisher of a complete CRL and a delta, made for its own origin by a CA that is told.
+    struct Publisher {
+        run: Run,
+        _mock: Mock,
+    }
+
+    impl Publisher {
+        fn start(
+            complete: impl Fn(&str) -> List + Send + 'static,
+            delta: impl Fn(&str) -> List + Send + 'static,
+        ) -> Self {
+            let ca = Arc::new(Authority::new("ca"));
+            let signer = ca.clone();
+            let mock = Mock::start(move |origin, request| {
+                let list = match request.path.as_str() {
+                    "/complete.crl" => complete(origin),
+                    "/delta.crl" => delta(origin),
+                    _ => {
+                        return acme::common(origin, request, String::new)
+                            .unwrap_or_else(|| Said::problem(404, "malformed"));
+                    }
+                };
+                Said::new(200, "application/pkix-crl", list.sign(&signer).der)
+            })
+            .expect("a port");
+            let run = Run::start(Options::new(mock.url(acme::DIRECTORY))).expect("a directory");
+            let key = Key::p256();
+            let named = points(CRL_DISTRIBUTION_POINTS, &mock.url("/complete.crl"));
+            let leaf = ca.certify(&key, "leaf", &[named]);
+            run.assume(Issued {
+                account: Account {
+                    key: Arc::new(Key::p256()),
+                    url: String::new(),
+                    object: serde_json::Value::Null,
+                },
+                names: Vec::new(),
+                key,
+                order: Order {
+                    url: String::new(),
+                    object: serde_json::Value::Null,
+                },
+                url: String::new(),
+                answer: Answer {
+                    status: 200,
+                    headers: Vec::new(),
+                    body: Vec::new(),
+                },
+                chain: vec![leaf, ca.certificate.clone()],
+            });
+            Self { run, _mock: mock }
+        }
+
+        fn judge(&self, judge: fn(&Run) -> Judgement) -> &'static str {
+            match judge(&self.run) {
+                Ok(()) => "pass",
+                Err(Finding::Fail(_)) => "fail",
+                Err(Finding::NotOffered(_)) => "not offered",
+                Err(Finding::Blocked(_)) => "blocked",
+            }
+        }
+    }
+
+    fn complete(origin: &str) -> List {
+        List::new(5).extended(points(FRESHEST_CRL, &format!("{origin}/delta.crl")))
+    }
+
+    #[test]
+    fn finds_and_judges_the_deltas_of_a_publisher() {
+        let sound = Publisher::start(complete, |_| List::delta(6, 5));
+        assert_eq!(sound.judge(c5280_5_2_4_02), "pass");
+        assert_eq!(sound.judge(c5280_5_2_6_01), "pass");
+        let no_delta = Publisher::start(complete, |_| List::new(6));
+        assert_eq!(no_delta.judge(c5280_5_2_4_02), "fail");
+        assert_eq!(no_delta.judge(c5280_5_2_6_01), "fail");
+        let nested = Publisher::start(complete, |origin| {
+            List::delta(6, 5).extended(points(FRESHEST_CRL, &format!("{origin}/delta.crl")))
+        });
+        assert_eq!(nested.judge(c5280_5_2_6_01), "fail");
+    }
+
+    #[test]
+    fn does_not_judge_what_is_not_published() {
+        let plain = Publisher::start(|_| List::new(5), |_| List::delta(6, 5));
+        for case in CASES {
+            assert_eq!(plain.judge(case.judge), "not offered", "{}", case.id());
+        }
+    }
+}
