@@ -251,7 +251,8 @@ impl Registrar {
         }
         // A request that cannot be read any more is told of when it is judged.
         if let Ok(csr) = self.kept_request(order, renewal)
-            && self.store.blocked_key(csr.spki_sha256()).await?.is_some()
+            && (self.known_keys.source(csr.spki_der()).is_some()
+                || self.store.blocked_key(csr.spki_sha256()).await?.is_some())
         {
             return ended("The certificates' key is blocked.");
         }
