@@ -1,4 +1,4 @@
-//! What the CA issues: profiles, keys and names. Decisions only; nothing here acts.
+//! What the CA issues, and what it renews by itself: profiles, keys, names and terms. Decisions only; nothing here acts.
 
 pub mod auto_renewal;
 pub mod keys;
