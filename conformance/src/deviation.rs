@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::case::{Finding, Judgement, Level};
 use crate::evidence::{Exchange, Sighting};
+use crate::read::certificate::Certificate;
 use crate::report::Verdict;
 use crate::shown::Shown;
 use crate::suite::Run;
@@ -47,6 +48,8 @@ struct Found {
     deviations: Vec<Deviation>,
     /// What could not be judged, with the verdict it would come to alone.
     unjudged: Vec<(Verdict, String)>,
+    /// Exchanges before this one belong to earlier cases.
+    start: usize,
     /// Exchanges before this one belong to what was judged already.
     mark: usize,
 }
@@ -69,6 +72,7 @@ impl Default for Collector {
             level: Level::Must,
             deviations: Vec::new(),
             unjudged: Vec::new(),
+            start: 0,
             mark: 0,
         }))
     }
@@ -83,11 +87,13 @@ impl Collector {
 impl Run {
     /// Begins a case of this level: nothing is found yet.
     pub(crate) fn begin(&self, level: Level) {
+        let count = self.evidence.count();
         *self.found.open() = Found {
             level,
             deviations: Vec::new(),
             unjudged: Vec::new(),
-            mark: self.evidence.count(),
+            start: count,
+            mark: count,
         };
     }
 
@@ -127,6 +133,14 @@ impl Run {
             Err(Finding::Blocked(why)) => self.found.open().unjudged.push((Verdict::Blocked, why)),
         }
         self.judged();
+    }
+
+    /// The same of an object, with the exchange that showed it.
+    pub(crate) fn check_seen(&self, object: &Value, judgement: Judgement) {
+        match judgement {
+            Err(Finding::Fail(what)) => self.deviation_in(what, self.evidence.showing(object)),
+            other => self.check(other),
+        }
     }
 
     /// Judges each of several inputs, whatever became of the others.
@@ -180,17 +194,28 @@ impl Run {
         }
     }
 
-    /// Notes what readers complained of; things that fail alike count as one deviation, with the name of the first.
-    pub(crate) fn alike(&self, judged: impl IntoIterator<Item = (String, Result<(), String>)>) {
-        let mut alike: BTreeMap<String, (usize, String)> = BTreeMap::new();
-        for (name, complaint) in judged {
-            if let Err(what) = complaint {
-                alike.entry(what).or_insert((0, name)).0 += 1;
+    /// Judges certificates; those that fail alike count as one deviation, with the name of the first and how it came.
+    pub(crate) fn alike<'a>(
+        &self,
+        certificates: impl IntoIterator<Item = &'a Certificate>,
+        judge: impl Fn(&Certificate) -> Result<(), String>,
+    ) {
+        let mut alike: BTreeMap<String, (usize, &Certificate)> = BTreeMap::new();
+        for certificate in certificates {
+            if let Err(what) = judge(certificate) {
+                alike.entry(what).or_insert((0, certificate)).0 += 1;
             }
         }
         let level = self.found.open().level;
-        for (what, (times, name)) in alike {
-            self.note(format!("{name}: {what}"), level, times, || self.shown());
+        for (what, (times, certificate)) in alike {
+            let shown = || {
+                self.evidence
+                    .bringing(&certificate.der)
+                    .iter()
+                    .map(|one| Shown::of(one))
+                    .collect()
+            };
+            self.note(format!("{}: {what}", certificate.label()), level, times, shown);
         }
     }
 
@@ -198,6 +223,13 @@ impl Run {
     pub(crate) fn deviation(&self, what: impl Into<String>) {
         let level = self.found.open().level;
         self.note(what.into(), level, 1, || self.shown());
+    }
+
+    /// The same, with the exchanges that show it.
+    pub(crate) fn deviation_in(&self, what: impl Into<String>, shown: impl IntoIterator<Item = Arc<Exchange>>) {
+        let level = self.found.open().level;
+        let shown = || shown.into_iter().map(|exchange| Shown::of(&exchange)).collect();
+        self.note(what.into(), level, 1, shown);
     }
 
     /// Notes a deviation unless the condition holds; the case goes on.
@@ -249,11 +281,15 @@ impl Run {
         self.found.open().mark = self.evidence.count();
     }
 
-    /// The exchanges since the last judgement, without those that only led to them.
+    /// The exchanges since the last judgement, without those that only led to them; where nothing was sent since, the last
+    /// one of the case.
     fn shown(&self) -> Vec<Shown> {
-        let mark = self.found.open().mark;
+        let (start, mark) = {
+            let found = self.found.open();
+            (found.start, found.mark)
+        };
         let nonce = self.directory["newNonce"].as_str().unwrap_or_default();
-        let exchanges = self.evidence.telling(mark, nonce, EVIDENCE_MAX);
+        let exchanges = self.evidence.telling(start, mark, nonce, EVIDENCE_MAX);
         exchanges.iter().map(|exchange| Shown::of(exchange)).collect()
     }
 }

@@ -32,8 +32,8 @@ impl Exchange {
     }
 }
 
-/// The exchange that showed an object is one of so many last ones: some cases send several requests at once.
-const SIGHTING_BACK_MAX: usize = 32;
+/// The exchange that showed an object is one of so many last ones: cases that wait for several decisions look at many.
+const SHOWING_BACK_MAX: usize = 256;
 
 /// Longer path segments, and those with digits, name one object and not a kind of them.
 const NAME_LENGTH_MAX: usize = 20;
@@ -89,16 +89,35 @@ impl Evidence {
     }
 
     fn sighting(&self, url: &str, object: &Value) -> Arc<Sighting> {
-        let exchanges = open(&self.exchanges);
-        let recent = exchanges.iter().rev().take(SIGHTING_BACK_MAX);
-        let shows = |exchange: &&Arc<Exchange>| {
-            serde_json::from_slice::<Value>(&exchange.answer.body).is_ok_and(|body| body == *object)
-        };
         Arc::new(Sighting {
             url: url.to_owned(),
             object: object.clone(),
-            exchange: recent.into_iter().find(shows).cloned(),
+            exchange: self.showing(object),
         })
+    }
+
+    /// The last exchange that showed exactly this object.
+    pub(crate) fn showing(&self, object: &Value) -> Option<Arc<Exchange>> {
+        let exchanges = open(&self.exchanges);
+        let recent = exchanges.iter().rev().take(SHOWING_BACK_MAX);
+        let shows = |exchange: &&Arc<Exchange>| {
+            serde_json::from_slice::<Value>(&exchange.answer.body).is_ok_and(|body| body == *object)
+        };
+        recent.into_iter().find(shows).cloned()
+    }
+
+    /// The exchange whose answer brought this certificate in its chain.
+    pub(crate) fn bringing(&self, der: &[u8]) -> Option<Arc<Exchange>> {
+        let url = {
+            let issued = open(&self.issued);
+            let holder = issued
+                .iter()
+                .find(|one| one.chain.iter().any(|certificate| certificate.der == der));
+            holder?.url.clone()
+        };
+        let exchanges = open(&self.exchanges);
+        let brings = |exchange: &&Arc<Exchange>| exchange.request.url == url && exchange.answer.is_success();
+        exchanges.iter().rev().find(brings).cloned()
     }
 
     /// How many exchanges there are.
@@ -106,11 +125,14 @@ impl Evidence {
         open(&self.exchanges).len()
     }
 
-    /// The last few exchanges from this one on: without the fetching of nonces where there is anything else, and with
-    /// only the last of several looks at one resource. Where nothing happened since, the last exchange of all.
-    pub(crate) fn telling(&self, from: usize, nonce_url: &str, most: usize) -> Vec<Arc<Exchange>> {
+    /// The last few exchanges from `mark` on, without the fetching of nonces where there is anything else, and with only
+    /// the last of several looks at one resource. Where nothing happened since, the last exchange since `start`.
+    pub(crate) fn telling(&self, start: usize, mark: usize, nonce_url: &str, most: usize) -> Vec<Arc<Exchange>> {
         let exchanges = open(&self.exchanges);
-        let from = from.min(exchanges.len().saturating_sub(1));
+        let from = mark
+            .min(exchanges.len().saturating_sub(1))
+            .max(start)
+            .min(exchanges.len());
         let recent = &exchanges[from..];
         let is_nonce = |exchange: &Arc<Exchange>| exchange.request.url == nonce_url;
         let only_nonces = recent.iter().all(is_nonce);

@@ -18,6 +18,9 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// A target that says nothing for this long does not answer.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// A summary tells so much of a body; the evidence has the whole.
+const EXCERPT_MAX: usize = 240;
+
 /// An absolute URL in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -163,15 +166,19 @@ impl Answer {
             .collect()
     }
 
-    /// Status and a short excerpt of the body, for reports.
+    /// Status and what the body comes to, for reports: type and detail of a problem, an excerpt of anything else.
     pub(crate) fn summary(&self) -> String {
-        let text: String = self
-            .text()
-            .chars()
-            .take(300)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        format!("{} {text}", self.status)
+        let text = match serde_json::from_slice::<Value>(&self.body) {
+            Ok(body) if body["type"].is_string() && body["detail"].is_string() => {
+                format!("{} {}", body["type"].as_str().unwrap_or_default(), body["detail"])
+            }
+            Ok(body) => body.to_string(),
+            Err(_) => self.text(),
+        };
+        let readable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let excerpt: String = readable.take(EXCERPT_MAX).collect();
+        let cut = if excerpt.len() < text.len() { "..." } else { "" };
+        format!("{} {excerpt}{cut}", self.status).trim_end().to_owned()
     }
 }
 

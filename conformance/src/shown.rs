@@ -10,6 +10,9 @@ const BODY_SHOWN_MAX: usize = 6_000;
 /// Of a longer string inside a body only so many.
 const STRING_SHOWN_MAX: usize = 1_500;
 
+/// With more octets that are no text it is no text.
+const ODD_OCTETS_MAX: usize = 8;
+
 /// Members of keys that are private, and so are not shown even where a case sent them on purpose.
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
@@ -94,9 +97,29 @@ fn body(octets: &[u8]) -> String {
     let text = match (std::str::from_utf8(octets), serde_json::from_slice::<Value>(octets)) {
         (_, Ok(value @ (Value::Object(_) | Value::Array(_)))) => format!("{:#}", readable(value)),
         (Ok(text), _) if !text.chars().any(|c| c.is_control() && !c.is_ascii_whitespace()) => text.to_owned(),
-        _ => format!("({} octets) {}", octets.len(), hex(octets)),
+        _ => nearly_text(octets).unwrap_or_else(|| format!("({} octets) {}", octets.len(), hex(octets))),
     };
     bounded(&text, BODY_SHOWN_MAX)
+}
+
+/// Text in which a few octets are no characters, with those written out.
+fn nearly_text(octets: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    let mut odd = 0;
+    for chunk in octets.utf8_chunks() {
+        text.push_str(chunk.valid());
+        odd += chunk.invalid().len()
+            + chunk
+                .valid()
+                .chars()
+                .filter(|c| c.is_control() && !c.is_ascii_whitespace())
+                .count();
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|octet| text.push_str(&format!("\\x{octet:02x}")));
+    }
+    (odd <= ODD_OCTETS_MAX).then_some(text)
 }
 
 fn hex(octets: &[u8]) -> String {
@@ -134,10 +157,11 @@ fn decoded(part: &str) -> Value {
     let Some(octets) = base64::from_url(part) else {
         return as_it_stands();
     };
-    match (serde_json::from_slice(&octets), String::from_utf8(octets)) {
+    let value = serde_json::from_slice(&octets).ok();
+    match (value, nearly_text(&octets)) {
         // Text that JSON would not give back the same is what such cases are about.
-        (Ok(value), Ok(text)) if !is_odd(&value, &text) => readable(value),
-        (_, Ok(text)) => json!(bounded(&text, STRING_SHOWN_MAX)),
+        (Some(value), Some(text)) if !is_odd(&value, &text) => readable(value),
+        (_, Some(text)) => json!(bounded(&text, STRING_SHOWN_MAX)),
         _ => as_it_stands(),
     }
 }
@@ -179,6 +203,7 @@ mod tests {
     #[test]
     fn cuts_what_is_long_and_writes_octets_in_hex() {
         assert!(body("a".repeat(BODY_SHOWN_MAX + 1).as_bytes()).ends_with("(6001 octets in all)"));
-        assert_eq!(body(&[0x30, 0x03, 0x0a, 0x01, 0x01]), "(5 octets) 30030a0101");
+        assert_eq!(body(&[0x80; 9]), "(9 octets) 808080808080808080");
+        assert_eq!(body(b"na\xefve"), "na\\xefve");
     }
 }

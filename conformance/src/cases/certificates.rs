@@ -71,9 +71,7 @@ pub(super) fn readable(run: &Run) -> Judgement {
 
 /// Applies a check to each certificate; those that fail alike count as one deviation.
 pub(super) fn each(run: &Run, check: impl Fn(&Certificate) -> Result<(), String>) -> Judgement {
-    let certificates = all(run)?;
-    let judged = certificates.iter().map(|one| (one.label(), check(one)));
-    run.alike(judged);
+    run.alike(&all(run)?, check);
     Ok(())
 }
 

@@ -90,13 +90,29 @@ pub(super) fn body(status: u16, text: &str) -> Vec<Reply> {
     vec![Reply::Body(status, text.into())]
 }
 
-pub(super) fn all_become(decisions: Vec<(String, Value)>, status: &str) -> Judgement {
+/// Judges that each authorization was decided so; the exchange that showed it is the evidence.
+pub(super) fn all_become<N: std::fmt::Display>(run: &Run, decisions: Vec<(N, Value)>, status: &str) {
     for (what, authorization) in decisions {
-        ensure!(
-            authorization["status"] == status,
-            "{what}: the authorization is {authorization}"
-        );
+        run.check_seen(&authorization, became(&authorization, status, &what.to_string()));
     }
+}
+
+/// That an authorization has this state; otherwise which, and why as the server tells it.
+pub(super) fn became(authorization: &Value, status: &str, what: &str) -> Judgement {
+    let shown = authorization["status"].as_str().unwrap_or_default();
+    let challenges = authorization["challenges"].as_array().into_iter().flatten();
+    let why: Vec<&str> = challenges
+        .filter_map(|challenge| challenge["error"]["detail"].as_str())
+        .collect();
+    let why = if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", why.join("; "))
+    };
+    ensure!(
+        shown == status,
+        "{what}: the authorization should be {status} and is {shown}{why}"
+    );
     Ok(())
 }
 

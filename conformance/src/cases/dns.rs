@@ -58,11 +58,7 @@ pub(super) fn all_become<W: AsRef<str>>(
     let mut decisions = Vec::new();
     run.each(responded, |(what, challenge)| {
         let object = run.decided(account, &challenge.authorization).or_fail()?;
-        ensure!(
-            object["status"] == status,
-            "{}: the authorization is {object}",
-            what.as_ref()
-        );
+        super::challenges::became(&object, status, what.as_ref())?;
         decisions.push((what, object));
         Ok(())
     });

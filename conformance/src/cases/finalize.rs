@@ -262,7 +262,7 @@ fn c8555_7_4_09(run: &Run) -> Judgement {
 
 /// How many requests race to finalize one order, and on how many orders: a server that lets two win does not always.
 const RACERS: usize = 12;
-const RACES: usize = 4;
+const RACES: usize = 8;
 
 /// Only one request finds the order ready.
 fn race_to_finalize(run: &Run) -> Judgement {
@@ -397,8 +397,14 @@ fn c8555_7_4_03(run: &Run) -> Judgement {
 
 fn c8555_11_1_01(run: &Run) -> Judgement {
     let (own, other) = (run.account()?, run.other_account()?);
+    let gone = run.new_account(Key::p256())?;
+    run.post(&gone, &gone.url, &json!({"status": "deactivated"}))?;
     let requests: Vec<(&str, MakeRequest<'_>)> = vec![
         ("the account's own key", Box::new(|names| Csr::of(names).sign(&own.key))),
+        (
+            "a deactivated account's key",
+            Box::new(|names| Csr::of(names).sign(&gone.key)),
+        ),
         (
             "another account's key",
             Box::new(|names| Csr::of(names).sign(&other.key)),

@@ -51,15 +51,17 @@ fn c8555_8_1_01(run: &Run) -> Judgement {
         ),
         ("the token alone".to_owned(), body(200, "{token}")),
     ];
-    all_become(decide(run, account, scripts)?, "invalid")?;
+    all_become(run, decide(run, account, scripts)?, "invalid");
     all_become(
+        run,
         decide(
             run,
             account,
             vec![("the right answer".into(), body(200, "{authorization}"))],
         )?,
         "valid",
-    )
+    );
+    Ok(())
 }
 
 fn c8555_8_1_02(run: &Run) -> Judgement {
@@ -81,13 +83,15 @@ fn c8555_8_1_02(run: &Run) -> Judgement {
         object: answer.json()?,
     };
     all_become(
+        run,
         decide(
             run,
             &account,
             vec![("the canonical thumbprint".into(), body(200, "{authorization}"))],
         )?,
         "valid",
-    )
+    );
+    Ok(())
 }
 
 fn c8555_8_2_01(run: &Run) -> Judgement {
@@ -99,7 +103,8 @@ fn c8555_8_2_01(run: &Run) -> Judgement {
         ),
         ("silence first".to_owned(), vec![Reply::Nothing, right]),
     ];
-    all_become(decide(run, run.account()?, scripts)?, "valid")
+    all_become(run, decide(run, run.account()?, scripts)?, "valid");
+    Ok(())
 }
 
 fn c8555_8_2_02(run: &Run) -> Judgement {
@@ -157,15 +162,17 @@ fn c8555_8_3_03(run: &Run) -> Judgement {
             body(200, &format!("{{authorization}}{space}")),
         )
     });
-    all_become(decide(run, account, scripts.into())?, "valid")?;
+    all_become(run, decide(run, account, scripts.into())?, "valid");
     all_become(
+        run,
         decide(
             run,
             account,
             vec![("a space in front".into(), body(200, " {authorization}"))],
         )?,
         "invalid",
-    )
+    );
+    Ok(())
 }
 
 fn c8555_8_3_04(run: &Run) -> Judgement {
@@ -203,9 +210,11 @@ fn c8555_8_3_04(run: &Run) -> Judgement {
     });
     let circle = vec![Reply::Redirect(302, "/.well-known/acme-challenge/{token}".into())];
     all_become(
+        run,
         decide(run, account, vec![("a redirect to itself".into(), circle)])?,
         "invalid",
-    )
+    );
+    Ok(())
 }
 
 fn c8555_8_3_05(run: &Run) -> Judgement {
@@ -216,7 +225,8 @@ fn c8555_8_3_05(run: &Run) -> Judgement {
         ("another body".to_owned(), body(200, "<html>hello</html>")),
         ("no answer".to_owned(), vec![Reply::Nothing]),
     ];
-    all_become(decide(run, run.account()?, scripts)?, "invalid")
+    all_become(run, decide(run, run.account()?, scripts)?, "invalid");
+    Ok(())
 }
 
 fn c8555_8_3_06(run: &Run) -> Judgement {
@@ -280,7 +290,8 @@ fn c8555_10_3_01(run: &Run) -> Judgement {
         ("an octet a second".to_owned(), vec![Reply::Endless(1)]),
         ("headers without end".to_owned(), vec![Reply::EndlessHeaders]),
     ];
-    all_become(decide(run, run.account()?, scripts)?, "invalid")
+    all_become(run, decide(run, run.account()?, scripts)?, "invalid");
+    Ok(())
 }
 
 fn c8555_10_4_02(run: &Run) -> Judgement {

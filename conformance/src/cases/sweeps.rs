@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::case::{Case, Complaint, Finding, Judgement, ensure, must, must_read, should};
 use crate::evidence::{Exchange, Sighting};
@@ -32,7 +32,6 @@ pub(super) const CASES: &[Case] = &[
         "An order's identifiers and authorizations never change."
     ),
     must!(c8555_7_1_4_03, "wildcard is absent from other authorizations."),
-    must!(c8555_7_1_6_01, "States only move along the drawn edges."),
     must!(
         c8555_8_01,
         "Every challenge has type, url and status; a valid one when it was validated."
@@ -42,6 +41,8 @@ pub(super) const CASES: &[Case] = &[
     must_read!(c9110_10_2_3_01, "Every Retry-After is seconds or a date."),
     must!(c9110_15_5_6_01, "Every 405 has Allow."),
     must_read!(c8288_3_01, "Every Link header parses."),
+    // The last of all: some servers fall silent when a challenge is answered again.
+    must!(c8555_7_1_6_01, "States only move along the drawn edges."),
 ];
 
 /// Error types of the IANA registry for ACME, with those of the extensions.
@@ -287,11 +288,11 @@ fn c8555_7_1_3_06(run: &Run) -> Judgement {
     for sighting in run.evidence.orders() {
         let before = first.entry(sighting.url.clone()).or_insert_with(|| sighting.clone());
         for name in ["identifiers", "authorizations"] {
-            let same = as_set(&before.object[name]) == as_set(&sighting.object[name]);
-            run.demand(same, || {
+            if as_set(&before.object[name]) != as_set(&sighting.object[name]) {
+                let shown = before.exchange.iter().chain(&sighting.exchange).cloned();
                 let (before, after) = (&before.object[name], &sighting.object[name]);
-                format!("{}: {name} went from {before} to {after}", sighting.url)
-            });
+                run.deviation_in(format!("{}: {name} went from {before} to {after}", sighting.url), shown);
+            }
         }
     }
     Ok(())
@@ -336,25 +337,69 @@ fn may_become(kind: &str, from: &str, to: &str) -> bool {
     }
 }
 
+/// What was seen of an object: its state, and the exchange that showed it.
+type Seen = (String, Option<Arc<Exchange>>);
+
+/// Answers all challenges of an authorization again after its decision: the server answers, and the decision stands.
+fn answer_again(run: &Run, valid: bool) -> Judgement {
+    let account = run.account()?;
+    let (_, challenge) = run.challenge_for(account, &run.name("again"), "http-01")?;
+    let offered = run.authorization(account, &challenge.authorization)?;
+    if valid {
+        run.provide(account, &challenge, "http-01")?;
+    } else {
+        run.http01()?.provide(&challenge.token, "wrong");
+    }
+    let decided = run.attempt(account, &challenge)?["status"].clone();
+    for sibling in challenges(&offered) {
+        let kind = &sibling["type"];
+        let after = |what: String| Finding::Fail(format!("after a {kind} challenge was answered again: {what}"));
+        let silent = |finding| match finding {
+            Finding::Fail(why) => after(why),
+            other => other,
+        };
+        let url = sibling["url"].as_str().unwrap_or_default();
+        let answer = run.post(account, url, &json!({})).map_err(silent)?;
+        if answer.status >= 500 {
+            return Err(after(answer.summary()));
+        }
+        let later = run.authorization(account, &challenge.authorization).map_err(silent)?;
+        if later["status"] != decided {
+            return Err(after(format!("the authorization became {}", later["status"])));
+        }
+    }
+    Ok(())
+}
+
 fn c8555_7_1_6_01(run: &Run) -> Judgement {
-    let mut last: HashMap<String, String> = HashMap::new();
-    let mut step = |kind: &str, url: &str, status: &Value| {
+    for valid in [true, false] {
+        // A server that has fallen silent would be waited for again.
+        if !run.has_deviations() {
+            run.check(answer_again(run, valid));
+        }
+    }
+    let mut last: HashMap<String, Seen> = HashMap::new();
+    let mut step = |kind: &str, url: &str, status: &Value, sighting: &Sighting| {
         let status = status.as_str().unwrap_or_default().to_owned();
-        if let Some(before) = last.insert(url.to_owned(), status.clone()) {
-            let sound = before == status || may_become(kind, &before, &status);
-            run.demand(sound, || format!("{url}: {kind} went from {before} to {status}"));
+        let now = (status.clone(), sighting.exchange.clone());
+        if let Some((before, earlier)) = last.insert(url.to_owned(), now)
+            && before != status
+            && !may_become(kind, &before, &status)
+        {
+            let shown = earlier.into_iter().chain(sighting.exchange.clone());
+            run.deviation_in(format!("{url}: {kind} went from {before} to {status}"), shown);
         }
     };
     for sighting in run.evidence.orders() {
         let renewed = sighting.object["auto-renewal"].is_object();
         let kind = if renewed { "STAR order" } else { "order" };
-        step(kind, &sighting.url, &sighting.object["status"]);
+        step(kind, &sighting.url, &sighting.object["status"], &sighting);
     }
     for sighting in run.evidence.authorizations() {
-        step("authorization", &sighting.url, &sighting.object["status"]);
+        step("authorization", &sighting.url, &sighting.object["status"], &sighting);
         for challenge in challenges(&sighting.object) {
             let url = challenge["url"].as_str().unwrap_or_default();
-            step("challenge", url, &challenge["status"]);
+            step("challenge", url, &challenge["status"], &sighting);
         }
     }
     Ok(())
