@@ -12,6 +12,7 @@ mod certbot;
 mod dehydrated;
 mod lego;
 mod node;
+mod peers;
 mod python;
 mod ruby;
 mod uacme;
