@@ -1,7 +1,7 @@
 //! Ruby's acme-client, driven by a script.
 
 use sigillo_tests::place::Place;
-use sigillo_tests::programs::{available, third_party, workspace};
+use sigillo_tests::programs::{available, workspace};
 
 #[test]
 fn rubys_acme_client_issues_renews_and_revokes() {
