@@ -7,6 +7,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// How long Pebble may take to listen.
@@ -34,6 +35,9 @@ impl Drop for Running {
     }
 }
 
+/// Begins a command line.
+type Start = Box<dyn Fn() -> Command>;
+
 /// Who stands in the place of Pebble.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Server {
@@ -45,10 +49,30 @@ enum Server {
 
 /// Builds our server's program as it is; cargo builds the programs of other packages for no test.
 fn our_server() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(build_ours).clone()
+}
+
+fn build_ours() -> PathBuf {
+    if let Some(folder) = std::env::var_os("SIGILLO_BIN_DIR") {
+        return PathBuf::from(folder).join("sigillo-ca");
+    }
     let own = Path::new(env!("CARGO_BIN_EXE_sigillo")).parent().unwrap();
+    let profile = match own.file_name().unwrap().to_str() {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
     let output = Command::new(env!("CARGO"))
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args(["build", "--quiet", "--workspace", "--bins", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--bins",
+            "--profile",
+            profile,
+            "--target-dir",
+        ])
         .arg(own.parent().unwrap())
         .output()
         .unwrap();
@@ -69,15 +93,7 @@ struct Pebble {
 impl Pebble {
     /// Starts both, or returns `None` where they are not installed and nobody insists.
     fn start(server: Server, binding_required: bool) -> Option<Self> {
-        let (Some(pebble), Some(dns)) = (find("pebble"), find("pebble-challtestsrv")) else {
-            assert!(
-                std::env::var("SIGILLO_INTEROP").is_err(),
-                "SIGILLO_INTEROP is set, but pebble is not installed"
-            );
-            // Past the test harness, which keeps the words of passing tests to itself.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: pebble is not installed\n");
-            return None;
-        };
+        let (pebble, dns) = Self::programs(server)?;
         let dir = tempfile::tempdir().unwrap();
         let [api, management, http01_port, tls_alpn01_port, dns_port, dns_management] = [(); 6].map(|()| free_port());
         write_server_certificate(dir.path());
@@ -104,28 +120,21 @@ impl Pebble {
             Running(command.spawn().unwrap())
         };
         // Newer versions also listen for DNS over HTTPS, on one fixed port unless told not to.
-        let help = Command::new(&dns).arg("-h").output().unwrap();
+        let help = dns().arg("-h").output().unwrap();
         let no_doh: &[&str] = match String::from_utf8_lossy(&help.stderr).contains("  -doh") {
             true => &["-doh", ""],
             false => &[],
         };
         let dns_server = quiet(
-            Command::new(dns)
+            dns()
                 .args(no_doh)
                 .args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""])
                 .args(["-defaultIPv4", "127.0.0.1"])
                 .args(["-dns01", &format!("127.0.0.1:{dns_port}")])
                 .args(["-management", &format!("127.0.0.1:{dns_management}")]),
         );
-        let mut command = match server {
-            Server::Theirs => Command::new(pebble),
-            Server::Ours => Command::new(our_server()),
-        };
-        if server == Server::Ours {
-            command.arg("pebble");
-        }
         let server = quiet(
-            command
+            pebble()
                 .args(["-config", config_path.to_str().unwrap()])
                 .args(["-dnsserver", &format!("127.0.0.1:{dns_port}")])
                 .env("PEBBLE_VA_NOSLEEP", "1")
@@ -143,6 +152,33 @@ impl Pebble {
             dir,
             _processes: [dns_server, server],
         })
+    }
+
+    /// Finds server and DNS server; `None` where they are not installed and nobody insists.
+    fn programs(server: Server) -> Option<(Start, Start)> {
+        if server == Server::Ours {
+            let start = |name: &'static str| -> Start {
+                Box::new(move || {
+                    let mut command = Command::new(our_server());
+                    command.arg(name);
+                    command
+                })
+            };
+            return Some((start("pebble"), start("challtestsrv")));
+        }
+        let (Some(pebble), Some(dns)) = (find("pebble"), find("pebble-challtestsrv")) else {
+            assert!(
+                std::env::var("SIGILLO_INTEROP").is_err(),
+                "SIGILLO_INTEROP is set, but pebble is not installed"
+            );
+            // Past the test harness, which keeps the words of passing tests to itself.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: pebble is not installed\n");
+            return None;
+        };
+        Some((
+            Box::new(move || Command::new(&pebble)),
+            Box::new(move || Command::new(&dns)),
+        ))
     }
 
     fn home(&self) -> PathBuf {

@@ -99,7 +99,6 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
     let now = SystemClock.now();
     let options = ceremony(&config, &settings.server.public_http)?;
     make_ca(place.dir(), &options).await?;
-    let read = (&config, &environment);
     let management_first = management.as_ref().map(|(first, _)| *first);
     let listeners = pebble::Listeners {
         acme_besides: more,
@@ -113,7 +112,17 @@ pub async fn run(common: &Common, args: Args) -> CliResult {
         doors,
         configured_identity,
         roots,
-    } = pebble::build(place.dir(), &options, read, settings, &listeners, (rules, now)).await?;
+    } = pebble::build(pebble::Plan {
+        dir: place.dir(),
+        options: &options,
+        config: &config,
+        environment: &environment,
+        settings,
+        listeners,
+        rules,
+        now,
+    })
+    .await?;
 
     let (stop, stopped) = watch::channel(false);
     let serving = server::run_behind(house, doors, &sockets, stopped, |ready: &Ready| {

@@ -96,6 +96,9 @@ pub enum CeremonyError {
     /// The OCSP responder's certificate cannot be issued.
     #[error("the OCSP responder's certificate: {0}")]
     Responder(#[from] ResponderError),
+    /// What was made before cannot be read back.
+    #[error(transparent)]
+    Folder(#[from] super::folder::FolderError),
     /// The store cannot be opened.
     #[error("the store cannot be opened: {0}")]
     Store(String),

@@ -58,7 +58,7 @@ pub fn make_lineages(
     now: Timestamp,
 ) -> Result<Vec<Lineage>, CeremonyError> {
     let maker = Maker { ring, options, now };
-    let read = |file: &str| folder::certificates(&dir.join(file)).map_err(|e| CeremonyError::Store(e.to_string()));
+    let read = |file: &str| folder::certificates(&dir.join(file));
     let issuing = IssuerCertificate::from_der(folder::issuing_id(), &read(folder::CHAIN_FILE)?[0])?;
     let own_root = Above {
         certificate: IssuerCertificate::from_der(folder::root_id(), &read(folder::ROOT_FILE)?[0])?,
@@ -158,5 +158,79 @@ impl Maker<'_> {
         let Validity { not_before, not_after } = self.validity()?;
         let made = authority::root_crl(&above.certificate, &above.signer, 1, not_before, not_after)?;
         Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        issuer::{Issuer, IssuerError, testing},
+        store::embedded::SqliteStore,
+    };
+
+    async fn lineages(alternates: u8, length: u8) -> (tempfile::TempDir, Keyring, Vec<Lineage>) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("ca");
+        let options = CeremonyOptions::new("Example", "http://ca.test");
+        let open = |folder: &std::path::Path| match SqliteStore::open(folder.join("sigillo.db")) {
+            Ok(store) => Ok(Arc::new(store) as Arc<dyn crate::store::Store>),
+            Err(error) => Err(error.to_string()),
+        };
+        super::super::init(&dir, &options, testing::now(), open).await.unwrap();
+        let ring = Keyring::new(dir.join(folder::KEYS_FOLDER), None);
+        let made = make_lineages(&dir, &ring, &options, (alternates, length), testing::now()).unwrap();
+        (folder, ring, made)
+    }
+
+    fn chain(lineage: &Lineage) -> Vec<Vec<u8>> {
+        lineage.certificates.iter().map(|c| c.der.clone()).collect()
+    }
+
+    fn issuer(ring: &Keyring, lineage: &Lineage) -> Issuer {
+        let lowest = lineage.certificates[0].clone();
+        let signer = ring.load(&lowest.id).unwrap();
+        let urls = IssuerUrls::new("http://ca.test", &lowest.id).unwrap();
+        Issuer::new(lowest, &chain(lineage)[1..], signer, urls).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_issuing_ca_has_several_roots() {
+        let (_folder, ring, made) = lineages(2, 3).await;
+        assert_eq!(made.len(), 3);
+        let issuer = issuer(&ring, &made[0]);
+        let chains: Vec<_> = made.iter().map(chain).collect();
+        assert!(chains.iter().all(|chain| chain.len() == 4));
+        let issuer = issuer.with_chains(&chains).unwrap();
+        assert_eq!(issuer.chain_count(), 3);
+        let mut roots: Vec<_> = made.iter().map(|lineage| &lineage.root().subject_der).collect();
+        roots.sort();
+        roots.dedup();
+        assert_eq!(roots.len(), 3, "each root has a name of its own");
+        assert!(made.iter().all(|lineage| lineage.crls.len() == 3));
+    }
+
+    #[tokio::test]
+    async fn the_plain_lineage_is_the_ceremonys_own() {
+        let (folder, _ring, made) = lineages(0, 1).await;
+        let own = folder::certificates(&folder.path().join("ca").join(folder::CHAIN_FILE)).unwrap();
+        assert_eq!(chain(&made[0]), own);
+    }
+
+    #[tokio::test]
+    async fn a_chain_of_somebody_else_is_refused() {
+        let (_folder, ring, made) = lineages(0, 2).await;
+        let (_other_folder, _, other) = lineages(0, 2).await;
+        let issuer = issuer(&ring, &made[0]);
+        let foreign = issuer.clone().with_chains(&[chain(&other[0])]);
+        assert!(matches!(foreign, Err(IssuerError::Key(_))));
+        let torn = [chain(&made[0])[0].clone(), chain(&other[0])[1].clone()];
+        assert!(matches!(
+            issuer.clone().with_chains(&[torn.to_vec()]),
+            Err(IssuerError::Chain(_))
+        ));
+        assert!(matches!(issuer.with_chains(&[]), Err(IssuerError::Chain(_))));
     }
 }

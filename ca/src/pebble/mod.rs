@@ -15,7 +15,7 @@ mod start;
 pub use config::{Config, ConfigFileError};
 pub use environment::Environment;
 pub use settings::{Choices, choose, listeners, narrowed};
-pub use start::{Built, Listeners, StartError, build};
+pub use start::{Built, Listeners, Plan, StartError, build};
 
 use axum::{extract::Request, response::Response};
 

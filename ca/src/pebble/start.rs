@@ -87,21 +87,44 @@ pub struct Built {
     pub roots: usize,
 }
 
-/// Builds the personality over the CA that was just made in `dir` with `options`.
+/// What the personality is built from.
+pub struct Plan<'a> {
+    /// The folder with the CA that was just made.
+    pub dir: &'a Path,
+    /// How it was made.
+    pub options: &'a CeremonyOptions,
+    /// Pebble's configuration.
+    pub config: &'a Config,
+    /// Pebble's environment.
+    pub environment: &'a Environment,
+    /// What both mean in the daemon's settings.
+    pub settings: Settings,
+    /// Where it listens besides.
+    pub listeners: Listeners,
+    /// What goes wrong on purpose.
+    pub rules: chaos::Rules,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// Builds the personality.
 ///
 /// # Errors
 /// What cannot be made, read or used.
-pub async fn build(
-    dir: &Path,
-    options: &CeremonyOptions,
-    (config, environment): (&Config, &Environment),
-    settings: Settings,
-    listeners: &Listeners,
-    (rules, now): (chaos::Rules, Timestamp),
-) -> Result<Built, StartError> {
+pub async fn build(plan: Plan<'_>) -> Result<Built, StartError> {
+    let Plan {
+        dir,
+        config,
+        environment,
+        settings,
+        listeners,
+        rules,
+        now,
+        ..
+    } = plan;
     let keyring = Keyring::new(dir.join(folder::KEYS_FOLDER), None);
     let shape = (environment.alternate_roots, environment.chain_length);
-    let lineages = issuer::make_lineages(dir, &keyring, options, shape, now)?;
+    let lineages = issuer::make_lineages(dir, &keyring, plan.options, shape, now)?;
     let shown = shown_chains(&keyring, &lineages)?;
     let intermediate_key = key_text(&keyring, &folder::issuing_id())?;
 
