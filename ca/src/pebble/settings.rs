@@ -221,10 +221,7 @@ mod tests {
 
     #[test]
     fn the_command_line_wins() {
-        let settings = settings(
-            &Config::default(),
-            &["validation.http01_port=7", "acme.orders_page=3"][..1],
-        );
+        let settings = settings(&Config::default(), &["validation.http01_port=7"]);
         assert_eq!(settings.validation.http01_port, 7);
     }
 

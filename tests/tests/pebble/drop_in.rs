@@ -1,7 +1,7 @@
 //! What a script around Pebble does: configure, ask the management interface, look at the answers.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sigillo_tests::acme::{Acme, problem};
@@ -186,4 +186,41 @@ fn it_refuses_other_machines_and_other_peoples_folders() {
         let mut command = Command::new(programs::own("sigillo-ca"));
         run(command.arg("pebble").args(wrong), REFUSED_WITHIN).ended_with(1);
     }
+}
+
+#[test]
+fn valid_authorizations_are_used_again_in_about_the_share_that_was_asked_for() {
+    let ready = |percent: &str, orders: usize| {
+        let server = TestServer::start(
+            Options::default()
+                .variable("PEBBLE_AUTHZREUSE", percent)
+                .variable("PEBBLE_VA_ALWAYS_VALID", "1"),
+        );
+        let webroot = Webroot::serve(server.http01_port);
+        let acme = server.register().unwrap();
+        acme.obtain(&["reuse.test"], &webroot).unwrap();
+        let statuses = (0..orders).map(|_| acme.new_order(&["reuse.test"]).unwrap().1["status"].clone());
+        statuses.filter(|status| status == "ready").count()
+    };
+    assert_eq!(ready("0", 8), 0);
+    assert_eq!(ready("100", 8), 8);
+    let half = ready("50", 60);
+    assert!((12..=48).contains(&half), "{half} of 60");
+}
+
+#[test]
+fn validations_take_their_time_unless_told_not_to() {
+    let server = TestServer::start(
+        Options::default()
+            .variable("PEBBLE_VA_NOSLEEP", "0")
+            .variable("PEBBLE_VA_SLEEPTIME", "2")
+            .variable("PEBBLE_VA_ALWAYS_VALID", "1"),
+    );
+    let webroot = Webroot::serve(server.http01_port);
+    let acme = server.register().unwrap();
+    let begun = Instant::now();
+    // One after the other: that all six pauses together are shorter than this is one case in many thousands.
+    acme.obtain(&["a.test", "b.test", "c.test", "d.test", "e.test", "f.test"], &webroot)
+        .unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
 }

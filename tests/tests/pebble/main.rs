@@ -4,3 +4,4 @@ mod chains;
 mod chaos;
 mod clients;
 mod drop_in;
+mod judged;
