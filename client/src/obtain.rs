@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sigillo_protocol::acme::identifier::{Identifier, Name};
+use sigillo_protocol::acme::identifier::Name;
 use sigillo_protocol::acme::order::NewOrder;
 use sigillo_protocol::ordering::{self, Issued, Limits, Offer, Pending, Plan, Prove, Step, Target};
 
@@ -100,7 +100,7 @@ fn plan(account: &ActiveAccount<'_>, request: &OrderRequest) -> Result<Plan> {
         require_profile(profile, &directory.meta.profiles)?;
     }
     let order = NewOrder {
-        identifiers: request.csr.names.iter().map(Identifier::from).collect(),
+        identifiers: request.csr.names.iter().map(|name| name.identifier().into()).collect(),
         // A server without renewal information would not know what to do with it.
         replaces: request.replaces.clone().filter(|_| directory.renewal_info.is_some()),
         profile: request.profile.clone(),

@@ -289,3 +289,35 @@ fn a_revocation_reads_any_number_as_a_reason() {
         refused::<RevokeCertificate>(&json!({"certificate": "MIIE", "reason": reason}));
     }
 }
+
+#[test]
+fn what_rfc_9444_adds_is_where_it_says() {
+    let order: NewOrder = round_trips(&json!({
+        "identifiers": [{"type": "dns", "value": "a.b.example.org", "ancestorDomain": "example.org"}],
+    }));
+    assert_eq!(order.identifiers[0].ancestor_domain.as_deref(), Some("example.org"));
+    let wish: NewAuthorization = round_trips(&json!({
+        "identifier": {"type": "dns", "value": "example.org", "subdomainAuthAllowed": true},
+    }));
+    assert!(wish.identifier.subdomain_auth_allowed);
+    let authorization: Authorization = round_trips(&json!({
+        "status": "pending", "identifier": {"type": "dns", "value": "example.org"}, "challenges": [],
+        "subdomainAuthAllowed": true,
+    }));
+    assert!(authorization.subdomain_auth_allowed);
+    refused::<NewOrder>(&json!({"identifiers": [{"type": "dns", "value": "a.example", "ancestorDomain": 1}]}));
+    refused::<NewAuthorization>(&json!({
+        "identifier": {"type": "dns", "value": "a.example", "subdomainAuthAllowed": "yes"},
+    }));
+}
+
+#[test]
+fn a_challenge_of_dns_persist_01_has_names_and_no_token() {
+    let challenge: Challenge = round_trips(&json!({
+        "type": "dns-persist-01", "url": "https://ca.example/chall/1", "status": "pending",
+        "issuerDomainNames": ["authority.example", "ca.example.net"],
+    }));
+    assert_eq!((challenge.token, challenge.issuer_domain_names.len()), (None, 2));
+    let kind: ChallengeType = challenge.kind.parse().unwrap();
+    assert!(kind.is_in_dns() && !kind.has_token());
+}

@@ -1,9 +1,12 @@
-//! Authorizations (RFC 8555 section 7.1.4).
+//! Authorizations (RFC 8555 section 7.1.4), also of all names below one (RFC 9444).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{challenge::Challenge, identifier::Identifier};
+use super::{
+    challenge::Challenge,
+    identifier::{Identifier, RequestedIdentifier},
+};
 
 /// The state of an authorization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,13 +41,16 @@ pub struct Authorization {
     /// True for `*.identifier`, absent otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wildcard: bool,
+    /// True if it is good for all names below the identifier too (RFC 9444 section 4.1), absent otherwise.
+    #[serde(default, rename = "subdomainAuthAllowed", skip_serializing_if = "std::ops::Not::not")]
+    pub subdomain_auth_allowed: bool,
 }
 
 /// The payload of a newAuthz request (RFC 8555 section 7.4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewAuthorization {
-    /// What it is for.
-    pub identifier: Identifier,
+    /// What it is for, perhaps with all names below it.
+    pub identifier: RequestedIdentifier,
 }
 
 /// The payload of a POST to an authorization URL (RFC 8555 section 7.5.2).

@@ -117,7 +117,7 @@ fn shown(text: &str) -> String {
 /// The value of an `issue` or `issuewild` property (RFC 8659 section 4.2). A value off the grammar
 /// is one with an empty issuer: it allows nobody.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct IssueValue<'a> {
+pub(super) struct IssueValue<'a> {
     issuer: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
 }
@@ -128,20 +128,34 @@ impl<'a> IssueValue<'a> {
     }
 
     fn read(value: &'a [u8]) -> Option<Self> {
-        let text = str::from_utf8(value).ok()?;
-        let (issuer, parameters) = match text.split_once(';') {
-            Some((issuer, parameters)) => (trim(issuer), trim(parameters)),
-            None => (trim(text), ""),
-        };
-        if !issuer.is_empty() && !issuer.split('.').all(is_label) {
+        let (issuer, parameters) = Self::halves(str::from_utf8(value).ok()?);
+        if !issuer.is_empty() && !Self::is_issuer(issuer) {
             return None;
         }
-        let parameters = match parameters {
-            "" => Vec::new(),
-            // The grammar has no parameter between or behind semicolons that is not there.
-            parameters => parameters.split(';').map(parameter).collect::<Option<_>>()?,
-        };
+        let parameters = Self::parameters(parameters)?;
         Some(Self { issuer, parameters })
+    }
+
+    /// Parts the issuer from the parameters.
+    pub(super) fn halves(text: &'a str) -> (&'a str, &'a str) {
+        match text.split_once(';') {
+            Some((issuer, parameters)) => (trim(issuer), trim(parameters)),
+            None => (trim(text), ""),
+        }
+    }
+
+    /// Tells whether a text can be an issuer's name.
+    pub(super) fn is_issuer(text: &str) -> bool {
+        text.split('.').all(is_label)
+    }
+
+    /// Reads the parameters, if all of them are of the grammar.
+    pub(super) fn parameters(text: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+        match text {
+            "" => Some(Vec::new()),
+            // The grammar has no parameter between or behind semicolons that is not there.
+            text => text.split(';').map(parameter).collect(),
+        }
     }
 
     fn names(&self, issuers: &[String]) -> bool {

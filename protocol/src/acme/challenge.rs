@@ -1,4 +1,4 @@
-//! Challenges (RFC 8555 section 8, RFC 8737) and the proof that each one asks for.
+//! Challenges (RFC 8555 section 8, RFC 8737, two drafts) and the proof that each one asks for.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,26 @@ pub enum ChallengeType {
     /// A self-signed certificate over TLS (RFC 8737).
     #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
+    /// A TXT record below a label of the account's own (draft-ietf-acme-dns-account-label).
+    #[serde(rename = "dns-account-01")]
+    DnsAccount01,
+    /// A TXT record that stays (draft-ietf-acme-dns-persist).
+    #[serde(rename = "dns-persist-01")]
+    DnsPersist01,
 }
 
 impl ChallengeType {
     /// All types, in the order in which a server offers them.
-    pub const ALL: [Self; 3] = [Self::Http01, Self::Dns01, Self::TlsAlpn01];
+    ///
+    /// The three that every client knows come first: some take what stands there, and dns-persist-01, which has
+    /// no token, comes last.
+    pub const ALL: [Self; 5] = [
+        Self::Http01,
+        Self::Dns01,
+        Self::TlsAlpn01,
+        Self::DnsAccount01,
+        Self::DnsPersist01,
+    ];
 
     /// Returns the name as it travels.
     pub fn as_str(self) -> &'static str {
@@ -29,7 +44,20 @@ impl ChallengeType {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
             Self::TlsAlpn01 => "tls-alpn-01",
+            Self::DnsAccount01 => "dns-account-01",
+            Self::DnsPersist01 => "dns-persist-01",
         }
+    }
+
+    /// Tells whether the proof is in the DNS. Only this kind proves control of more than one host: of a wildcard, or
+    /// of all names below one.
+    pub fn is_in_dns(self) -> bool {
+        matches!(self, Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01)
+    }
+
+    /// Tells whether the challenge has a token; dns-persist-01 names the account instead.
+    pub fn has_token(self) -> bool {
+        self != Self::DnsPersist01
     }
 }
 
@@ -52,7 +80,7 @@ impl std::str::FromStr for ChallengeType {
 
 /// A name that is no challenge type of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the challenge types are http-01, dns-01 and tls-alpn-01")]
+#[error("the challenge types are http-01, dns-01, tls-alpn-01, dns-account-01 and dns-persist-01")]
 pub struct UnknownChallengeType;
 
 /// The state of a challenge.
@@ -90,6 +118,9 @@ pub struct Challenge {
     /// The random part of the key authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The names by which a record of dns-persist-01 may name the issuer.
+    #[serde(default, rename = "issuerDomainNames", skip_serializing_if = "Vec::is_empty")]
+    pub issuer_domain_names: Vec<String>,
 }
 
 /// Builds a key authorization (RFC 8555 section 8.1): token, dot, thumbprint.

@@ -53,4 +53,13 @@ pub struct Meta {
     /// Which short-term certificates are renewed automatically, where any are (RFC 8739).
     #[serde(default, rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
     pub auto_renewal: Option<AutoRenewalMeta>,
+    /// The issuer names that records of dns-persist-01 may show, where that is offered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuer_domain_names: Vec<String>,
+    /// What the `accounturi` of such records begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_hash_prefix: Option<String>,
+    /// Whether an authorization can be good for all names below its own (RFC 9444 section 4.4).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub subdomain_auth_allowed: bool,
 }

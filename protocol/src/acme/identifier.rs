@@ -83,6 +83,31 @@ impl fmt::Display for Identifier {
     }
 }
 
+/// An identifier as newOrder and newAuthz ask for it, with what RFC 9444 adds to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestedIdentifier {
+    /// What a certificate is to hold, or an authorization to be for.
+    #[serde(flatten)]
+    pub identifier: Identifier,
+    /// In an order: a name at or above this one that the client can prove control of (section 4.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ancestor_domain: Option<String>,
+    /// In newAuthz: whether the authorization is to be good for all names below it too (section 4.2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub subdomain_auth_allowed: bool,
+}
+
+impl From<Identifier> for RequestedIdentifier {
+    fn from(identifier: Identifier) -> Self {
+        Self {
+            identifier,
+            ancestor_domain: None,
+            subdomain_auth_allowed: false,
+        }
+    }
+}
+
 /// Why a value is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -137,6 +162,16 @@ impl DnsName {
     /// Returns the name without its first label, unless that was the only one.
     pub fn parent(&self) -> Option<Self> {
         self.0.split_once('.').map(|(_, rest)| Self(rest.to_owned()))
+    }
+
+    /// Tells whether it has whole labels in front of another name.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.0.strip_suffix(&other.0).is_some_and(|front| front.ends_with('.'))
+    }
+
+    /// Returns it and all names above it, up to the top-level domain.
+    pub fn and_above(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self.clone()), Self::parent)
     }
 }
 
@@ -300,6 +335,12 @@ impl Name {
             Self::Wildcard(base) => Self::Dns(base.clone()),
             name => name.clone(),
         }
+    }
+
+    /// Tells whether everything that it stands for is this name or below it.
+    pub fn is_within(&self, ancestor: &DnsName) -> bool {
+        self.dns_name()
+            .is_some_and(|name| name == ancestor || name.is_below(ancestor))
     }
 
     /// Returns the DNS name, a wildcard's without the star, or `None` for an address.

@@ -6,6 +6,8 @@ pub mod auto_renewal;
 pub mod caa;
 pub mod challenge;
 pub mod directory;
+pub mod dns_account;
+pub mod dns_persist;
 pub mod identifier;
 pub mod order;
 pub mod problem;

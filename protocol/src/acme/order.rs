@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{auto_renewal::AutoRenewal, identifier::Identifier, problem::Problem};
+use super::{
+    auto_renewal::AutoRenewal,
+    identifier::{Identifier, RequestedIdentifier},
+    problem::Problem,
+};
 
 /// The state of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,7 +73,7 @@ pub struct Order {
 #[serde(rename_all = "camelCase")]
 pub struct NewOrder {
     /// The names that the certificate is to hold.
-    pub identifiers: Vec<Identifier>,
+    pub identifiers: Vec<RequestedIdentifier>,
     /// The requested first moment of validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,

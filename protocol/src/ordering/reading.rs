@@ -45,11 +45,10 @@ pub(super) fn chain(response: &Response, doing: &'static str) -> Result<Chain, O
 
 /// Tells whether an order is for the identifiers that were asked for.
 pub(super) fn is_for(order: &Order, asked: &NewOrder) -> bool {
-    let set = |identifiers: &[Identifier]| {
-        let lower = |i: &Identifier| (i.kind.clone(), i.value.to_ascii_lowercase());
-        identifiers.iter().map(lower).collect::<BTreeSet<_>>()
-    };
-    set(&order.identifiers) == set(&asked.identifiers)
+    let lower = |i: &Identifier| (i.kind.clone(), i.value.to_ascii_lowercase());
+    let ordered: BTreeSet<_> = order.identifiers.iter().map(lower).collect();
+    let wanted: BTreeSet<_> = asked.identifiers.iter().map(|i| lower(&i.identifier)).collect();
+    ordered == wanted
 }
 
 /// Shows an authorization to the caller; a token only if it is one.

@@ -46,7 +46,10 @@ fn certificate(name: &str) -> String {
 
 fn order() -> NewOrder {
     NewOrder {
-        identifiers: vec![Identifier::dns("a.example"), Identifier::dns("*.b.example")],
+        identifiers: vec![
+            Identifier::dns("a.example").into(),
+            Identifier::dns("*.b.example").into(),
+        ],
         ..NewOrder::default()
     }
 }
@@ -407,7 +410,7 @@ fn names_what_is_on_offer_when_nothing_was_prepared() {
     };
     assert_eq!(
         (identifier.value.as_str(), offered.as_str()),
-        ("a.example", "dns-persist-01, http-01")
+        ("a.example", "unheard-of-01, http-01")
     );
 }
 

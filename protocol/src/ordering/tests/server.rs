@@ -220,7 +220,7 @@ impl Server {
         };
         let name = &state.names[at];
         let base = name.value.strip_prefix("*.").unwrap_or(&name.value);
-        let unknown = json!({"type": "dns-persist-01", "url": url("/challenge/99"), "status": "pending"});
+        let unknown = json!({"type": "unheard-of-01", "url": url("/challenge/99"), "status": "pending"});
         reply(
             200,
             &json!({
