@@ -29,7 +29,7 @@ pub struct Order {
     pub profile: String,
     /// The certificate that this one takes over from (RFC 9773 section 5), as the client wrote it.
     pub replaces: Option<String>,
-    /// One authorization for each name; never changed after creation.
+    /// What it rests on: together they cover all names, each stands once; never changed after creation.
     pub authorizations: Vec<AuthorizationId>,
     /// How its certificates are renewed, if they are (RFC 8739).
     #[serde(default, skip_serializing_if = "Option::is_none")]

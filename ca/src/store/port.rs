@@ -2,7 +2,13 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sigillo_protocol::{acme::identifier::Name, jose::Thumbprint};
+use sigillo_protocol::{
+    acme::{
+        authorization::AuthorizationStatus,
+        identifier::{DnsName, Name},
+    },
+    jose::Thumbprint,
+};
 use tokio::sync::watch;
 
 use super::Batch;
@@ -71,11 +77,21 @@ pub trait Store: Send + Sync + 'static {
         name: &Name,
         at: Timestamp,
     ) -> Result<Option<Authorization>, ReadError>;
-    /// Lists authorizations that the validator has to act on, the longest due first, and returns
-    /// when the next one after `now` falls due.
+    /// Finds the account's authorization for one of these names with all below it (RFC 9444): in this state, with the
+    /// latest expiry, still good at `at`.
+    async fn subdomain_authorization(
+        &self,
+        account: AccountId,
+        names: &[DnsName],
+        status: AuthorizationStatus,
+        at: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError>;
+    /// Lists authorizations that the validator has to act on, the longest due first, without those of some accounts,
+    /// and returns when the next one after `now` falls due.
     async fn authorizations_due(
         &self,
         now: Timestamp,
+        without: &[AccountId],
         limit: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError>;
 
@@ -127,6 +143,14 @@ pub struct OrderView {
     pub order: Order,
     /// Its authorizations, in the order's order.
     pub authorizations: Vec<Authorization>,
+}
+
+impl OrderView {
+    /// Returns the authorization that a name rests on; the name's own before one from above.
+    pub fn authorization_for(&self, name: &Name) -> Option<&Authorization> {
+        let own = self.authorizations.iter().find(|a| a.name == *name);
+        own.or_else(|| self.authorizations.iter().find(|a| a.covers(name)))
+    }
 }
 
 /// Which part of a list.

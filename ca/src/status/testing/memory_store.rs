@@ -11,7 +11,13 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sigillo_protocol::{acme::identifier::Name, jose::Thumbprint};
+use sigillo_protocol::{
+    acme::{
+        authorization::AuthorizationStatus,
+        identifier::{DnsName, Name},
+    },
+    jose::Thumbprint,
+};
 use tokio::sync::watch;
 
 use super::{batch, certificate};
@@ -240,9 +246,19 @@ impl Store for MemoryStore {
     ) -> Result<Option<Authorization>, ReadError> {
         elsewhere()
     }
+    async fn subdomain_authorization(
+        &self,
+        _: AccountId,
+        _: &[DnsName],
+        _: AuthorizationStatus,
+        _: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError> {
+        elsewhere()
+    }
     async fn authorizations_due(
         &self,
         _: Timestamp,
+        _: &[AccountId],
         _: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {
         elsewhere()

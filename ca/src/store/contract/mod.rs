@@ -27,6 +27,7 @@ pub async fn run(make: impl Fn() -> Box<dyn Store>) {
     orders::authorizations_are_found_by_name_and_time(&*fresh()).await;
     orders::due_renewals_come_longest_due_first(&*fresh()).await;
     orders::renewals_are_counted_and_bounded(&*fresh()).await;
+    orders::authorizations_for_trees_are_found_by_any_name_above(&*fresh()).await;
     orders::due_authorizations_come_longest_due_first(&*fresh()).await;
 
     certificates::kept_whole_in_every_state(&*fresh()).await;

@@ -210,6 +210,55 @@ pub(super) async fn authorizations_are_found_by_name_and_time(store: &dyn Store)
     assert_eq!(store.authorization(AuthorizationId::random()).await.unwrap(), None);
 }
 
+pub(super) async fn authorizations_for_trees_are_found_by_any_name_above(store: &dyn Store) {
+    let ann = AccountId::random();
+    let tree = |of, status, expires| Authorization {
+        status,
+        subdomains: true,
+        ..authorization(ann, of, expires)
+    };
+    let valid = AuthorizationStatus::Valid;
+    let (low, high) = (tree("b.a.example", valid, 10), tree("a.example", valid, 20));
+    let pending = tree("a.example", AuthorizationStatus::Pending, 30);
+    let plain = Authorization {
+        status: valid,
+        ..authorization(ann, "example", 40)
+    };
+    for one in [&low, &high, &pending, &plain] {
+        store.commit(batch(Change::Authorization(one.clone()))).await.unwrap();
+    }
+    let found = async |account, names: &[&str], status, when| {
+        let names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+        let found = store.subdomain_authorization(account, &names, status, at(when)).await;
+        found.unwrap().map(|a| a.id)
+    };
+    let path = ["c.b.a.example", "b.a.example", "a.example", "example"];
+    assert_eq!(
+        found(ann, &path, valid, 0).await,
+        Some(high.id),
+        "the one that lasts longest"
+    );
+    assert_eq!(found(ann, &path[..2], valid, 9).await, Some(low.id));
+    assert_eq!(
+        found(ann, &path, valid, 20).await,
+        None,
+        "one that is not for a tree is no answer"
+    );
+    assert_eq!(
+        found(ann, &path, AuthorizationStatus::Pending, 20).await,
+        Some(pending.id)
+    );
+    assert_eq!(found(ann, &["example"], valid, 0).await, None);
+    assert_eq!(found(ann, &[], valid, 0).await, None);
+    assert_eq!(
+        found(AccountId::random(), &path, valid, 0).await,
+        None,
+        "nobody uses another's"
+    );
+    let exact = store.valid_authorization(ann, &name("a.example"), at(0)).await.unwrap();
+    assert_eq!(exact.map(|a| a.id), None, "a tree is not found as a name");
+}
+
 pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store) {
     let due = |of, next_try| {
         let mut one = authorization(AccountId::random(), of, 1_000);
@@ -227,13 +276,19 @@ pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store)
         store.commit(batch(Change::Authorization(one.clone()))).await.unwrap();
     }
     let list = async |now, limit| {
-        let (due, next) = store.authorizations_due(at(now), limit).await.unwrap();
+        let (due, next) = store.authorizations_due(at(now), &[], limit).await.unwrap();
         (due.iter().map(|a| a.id).collect::<Vec<_>>(), next)
     };
     assert_eq!(list(10, 9).await, (vec![later.id, late.id], Some(at(50))));
     assert_eq!(list(10, 1).await, (vec![later.id], Some(at(50))));
     assert_eq!(list(2, 9).await, (vec![], Some(at(3))));
     assert_eq!(list(50, 9).await, (vec![later.id, late.id, future.id], None));
+    let without = async |accounts: &[AccountId]| {
+        let (due, next) = store.authorizations_due(at(10), accounts, 9).await.unwrap();
+        (due.iter().map(|a| a.id).collect::<Vec<_>>(), next)
+    };
+    assert_eq!(without(&[later.account]).await, (vec![late.id], Some(at(50))));
+    assert_eq!(without(&[later.account, late.account]).await, (vec![], Some(at(50))));
 
     let mut done = Authorization {
         version: Version(1),

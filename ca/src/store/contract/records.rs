@@ -62,6 +62,7 @@ pub fn account() -> Account {
         status: AccountStatus::Valid,
         jwk: format!(r#"{{"kid":"{id}"}}"#),
         thumbprint: Thumbprint(thumbprint),
+        earlier_keys: vec![],
         contact: vec!["mailto:ann@example.org".into()],
         terms_agreed: None,
         binding: None,
@@ -99,9 +100,11 @@ pub fn authorization(account: AccountId, of: &str, expires: i64) -> Authorizatio
         version: Version::NEW,
         account,
         name: name(of),
+        subdomains: false,
         status: AuthorizationStatus::Pending,
         created: at(0),
         expires: at(expires),
+        persist_until: None,
         challenges: vec![challenge(ChallengeType::Http01), challenge(ChallengeType::Dns01)],
     }
 }

@@ -329,7 +329,7 @@ fn write_authorization(connection: &Connection, authorization: &Authorization) -
             id,
             version,
             authorization.account.as_bytes(),
-            rows::name(&authorization.name),
+            rows::authorization_name(&authorization),
             status,
             expires,
             due,

@@ -32,7 +32,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use sigillo_protocol::{
-    acme::{authorization::AuthorizationStatus, identifier::Name},
+    acme::{
+        authorization::AuthorizationStatus,
+        identifier::{DnsName, Name},
+    },
     jose::Thumbprint,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -283,13 +286,28 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn subdomain_authorization(
+        &self,
+        account: AccountId,
+        names: &[DnsName],
+        status: AuthorizationStatus,
+        at: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError> {
+        let names = names.to_vec();
+        self.readers
+            .read(move |c| reads::subdomain_authorization(c, account, &names, status, at))
+            .await
+    }
+
     async fn authorizations_due(
         &self,
         now: Timestamp,
+        without: &[AccountId],
         limit: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {
+        let without = without.to_vec();
         self.readers
-            .read(move |c| reads::authorizations_due(c, now, limit))
+            .read(move |c| reads::authorizations_due(c, now, &without, limit))
             .await
     }
 

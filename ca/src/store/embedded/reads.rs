@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, types::Value};
 use sigillo_protocol::{
-    acme::{authorization::AuthorizationStatus, identifier::Name},
+    acme::{
+        authorization::AuthorizationStatus,
+        identifier::{DnsName, Name},
+    },
     jose::Thumbprint,
 };
 
@@ -156,13 +159,54 @@ pub(super) fn authorization_for(
     )
 }
 
+pub(super) fn subdomain_authorization(
+    c: &Connection,
+    account: AccountId,
+    names: &[DnsName],
+    status: AuthorizationStatus,
+    at: Timestamp,
+) -> Sql<Option<Authorization>> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let mut values: Vec<Value> = vec![
+        account.as_bytes().to_vec().into(),
+        rows::authorization_status(status).to_owned().into(),
+        rows::micros(at).into(),
+    ];
+    let fixed = values.len();
+    values.extend(names.iter().map(|name| rows::tree_name(name).into()));
+    let sql = format!(
+        "SELECT body FROM authorizations WHERE account = ?1 AND name IN ({}) AND status = ?2 AND expires > ?3
+         ORDER BY expires DESC LIMIT 1",
+        places(fixed + 1..=values.len())
+    );
+    one(c, &sql, rusqlite::params_from_iter(values), |row| {
+        rows::from_body(row, 0)
+    })
+}
+
+/// Returns numbered places for values: `?4, ?5`.
+fn places(numbers: std::ops::RangeInclusive<usize>) -> String {
+    let places: Vec<String> = numbers.map(|number| format!("?{number}")).collect();
+    places.join(", ")
+}
+
 pub(super) fn authorizations_due(
     c: &Connection,
     now: Timestamp,
+    without: &[AccountId],
     at_most: usize,
 ) -> Sql<(Vec<Authorization>, Option<Timestamp>)> {
-    let sql = "SELECT body FROM authorizations WHERE due <= ?1 ORDER BY due, id LIMIT ?2";
-    let due = many(c, sql, params![rows::micros(now), limit(at_most)], |row| {
+    let mut values: Vec<Value> = vec![rows::micros(now).into(), limit(at_most).into()];
+    let fixed = values.len();
+    values.extend(without.iter().map(|account| account.as_bytes().to_vec().into()));
+    let others = match without {
+        [] => String::new(),
+        _ => format!(" AND account NOT IN ({})", places(fixed + 1..=values.len())),
+    };
+    let sql = format!("SELECT body FROM authorizations WHERE due <= ?1{others} ORDER BY due, id LIMIT ?2");
+    let due = many(c, &sql, rusqlite::params_from_iter(values), |row| {
         rows::from_body(row, 0)
     })?;
     let sql = "SELECT due FROM authorizations WHERE due > ?1 ORDER BY due LIMIT 1";

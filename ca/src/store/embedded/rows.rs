@@ -4,14 +4,17 @@ use jiff::Timestamp;
 use rusqlite::{Row, types::Type};
 use serde::de::DeserializeOwned;
 use sigillo_protocol::{
-    acme::{authorization::AuthorizationStatus, identifier::Name},
+    acme::{
+        authorization::AuthorizationStatus,
+        identifier::{DnsName, Name},
+    },
     x509::reason::RevocationReason,
 };
 use zeroize::Zeroizing;
 
 use crate::model::{
-    AccountId, AuditRecord, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, IssuerId, OrderId,
-    Revocation, Serial, StatusRecord, Version,
+    AccountId, AuditRecord, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, IssuerId,
+    OrderId, Revocation, Serial, StatusRecord, Version,
 };
 
 /// A result of the engine's.
@@ -51,6 +54,19 @@ pub(super) fn count(number: u64) -> i64 {
 /// Returns a name as it stands in a column: `dns:*.example.org`, `ip:192.0.2.1`.
 pub(super) fn name(name: &Name) -> String {
     name.identifier().to_string()
+}
+
+/// Returns a name with all below it as it stands in a column: `dns:.example.org`.
+pub(super) fn tree_name(name: &DnsName) -> String {
+    format!("dns:.{name}")
+}
+
+/// Returns what an authorization is for as it stands in a column.
+pub(super) fn authorization_name(authorization: &Authorization) -> String {
+    match &authorization.name {
+        Name::Dns(base) if authorization.subdomains => tree_name(base),
+        own => name(own),
+    }
 }
 
 /// Returns an authorization's state as it stands in a column.
