@@ -56,7 +56,9 @@ impl From<Refusal> for AdminError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Problem(problem) => Self::refused(problem.to_string()),
-            Refusal::TermsChanged | Refusal::KeyInUse(_) => Self::refused("the request does not fit an operator"),
+            Refusal::TermsChanged | Refusal::KeyInUse(_) | Refusal::RateLimited { .. } => {
+                Self::refused("the request does not fit an operator")
+            }
             Refusal::Internal(message) => Self::failed(message),
         }
     }

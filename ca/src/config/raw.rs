@@ -56,6 +56,10 @@ pub struct RawAcme {
     pub order_lifetime: Option<String>,
     pub authorization_lifetime: Option<String>,
     pub pending_authorization_lifetime: Option<String>,
+    pub dns_account: Option<bool>,
+    pub dns_persist: Option<bool>,
+    pub dns_persist_names: Option<Vec<String>>,
+    pub subdomain_authorizations: Option<bool>,
     pub auto_renewal: RawAutoRenewal,
 }
 
@@ -133,6 +137,7 @@ pub struct RawLimits {
     pub new_accounts_per_hour: Option<u32>,
     pub new_orders_per_hour: Option<u32>,
     pub new_orders_at_once: Option<u32>,
+    pub failed_persist_per_hour: Option<u32>,
     pub connections: Option<usize>,
 }
 

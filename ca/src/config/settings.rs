@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use sigillo_protocol::acme::identifier::Name;
+use sigillo_protocol::acme::{
+    dns_persist::ISSUER_NAMES_MAX,
+    identifier::{DnsName, Name},
+};
 
 use super::{CalendarSpan, ConfigError, raw};
 use crate::{
@@ -89,6 +92,12 @@ pub struct AcmeSettings {
     pub pending_authorization_lifetime: CalendarSpan,
     /// Which certificates are renewed automatically (RFC 8739), if any are.
     pub auto_renewal: Option<AutoRenewalRule>,
+    /// Whether dns-account-01 is offered.
+    pub dns_account: bool,
+    /// The issuer names of dns-persist-01; without any it is not offered.
+    pub dns_persist_names: Vec<String>,
+    /// Whether an authorization can be good for all names below its own (RFC 9444).
+    pub subdomain_authorizations: bool,
 }
 
 /// `store.*`: the truth.
@@ -136,6 +145,8 @@ pub struct LimitSettings {
     pub new_orders_per_hour: u32,
     /// New orders that an account may place at once; then they pass at the hourly rate.
     pub new_orders_at_once: u32,
+    /// Failed validations by dns-persist-01 per account, name and hour.
+    pub failed_persist_per_hour: u32,
     /// Open connections per listener.
     pub connections: usize,
 }
@@ -158,6 +169,7 @@ impl Settings {
     /// [`ConfigError::Value`] for the first value that cannot be used.
     pub fn check(raw: raw::RawConfig, dir: &Path) -> Result<Self, ConfigError> {
         let acme = AcmeSettings::check(raw.acme)?;
+        let limits = LimitSettings::check(raw.limits)?;
         let profiles = Profiles::check(&raw.profiles)
             .map_err(|(name, error)| ConfigError::value(format!("profiles.{name}"), error))?;
         if let Some(profile) = profiles.iter().find(|profile| profile.approval) {
@@ -169,7 +181,7 @@ impl Settings {
             NameRules::parse(&raw.names.allow, &raw.names.deny).map_err(|error| ConfigError::value("names", error))?;
         Ok(Self {
             server: ServerSettings::check(raw.server)?,
-            validation: validation(raw.validation, &acme, dir)?,
+            validation: validation(raw.validation, &acme, &limits, dir)?,
             acme,
             store: StoreSettings::check(raw.store, dir)?,
             profiles,
@@ -179,7 +191,7 @@ impl Settings {
             },
             crl: CrlSettings::check(raw.crl)?,
             ocsp: OcspSettings::check(raw.ocsp)?,
-            limits: LimitSettings::check(raw.limits)?,
+            limits,
             prune: PruneSettings::check(raw.prune)?,
         })
     }
@@ -247,6 +259,16 @@ impl Settings {
                 "acme.auto_renewal.orders_per_account",
                 renewal.map(|rule| rule.orders_max.to_string()),
             ),
+            ("acme.dns_account", Some(self.acme.dns_account.to_string())),
+            (
+                "acme.dns_persist",
+                Some((!self.acme.dns_persist_names.is_empty()).to_string()),
+            ),
+            ("acme.dns_persist_names", Some(texts(&self.acme.dns_persist_names))),
+            (
+                "acme.subdomain_authorizations",
+                Some(self.acme.subdomain_authorizations.to_string()),
+            ),
             ("prune.orders_kept", Some(format!("\"{}\"", self.prune.orders_kept))),
             (
                 "prune.certificates_kept",
@@ -300,6 +322,10 @@ impl Settings {
                     .blocklist
                     .as_ref()
                     .map(|path| format!("{:?}", path.display().to_string())),
+            ),
+            (
+                "limits.failed_persist_per_hour",
+                Some(self.limits.failed_persist_per_hour.to_string()),
             ),
             ("limits.connections", Some(self.limits.connections.to_string())),
         ];
@@ -459,19 +485,14 @@ const ORDERS_PAGE: usize = 100;
 
 impl AcmeSettings {
     fn check(raw: raw::RawAcme) -> Result<Self, ConfigError> {
-        let caa_identities = raw.caa_identities.unwrap_or_default();
-        for identity in &caa_identities {
-            if Name::from_dns_value(identity)
-                .ok()
-                .and_then(|name| name.dns_name().map(|n| n.as_str() == identity))
-                != Some(true)
-            {
-                return Err(ConfigError::value(
-                    "acme.caa_identities",
-                    format!("{identity:?} is no lower-case domain name"),
-                ));
+        let caa_identities = issuer_names("acme.caa_identities", raw.caa_identities.unwrap_or_default())?;
+        let dns_persist_names = match (raw.dns_persist.unwrap_or(false), raw.dns_persist_names) {
+            (true, names) => persist_names(names, &caa_identities)?,
+            (false, names) => {
+                issuer_names("acme.dns_persist_names", names.unwrap_or_default())?;
+                Vec::new()
             }
-        }
+        };
         for (key, url) in [("acme.terms", &raw.terms), ("acme.website", &raw.website)] {
             let fits = |url: &String| {
                 url.parse::<hyper::Uri>()
@@ -498,6 +519,9 @@ impl AcmeSettings {
                 "7d",
             )?,
             auto_renewal: auto_renewal(raw.auto_renewal)?,
+            dns_account: raw.dns_account.unwrap_or(true),
+            dns_persist_names,
+            subdomain_authorizations: raw.subdomain_authorizations.unwrap_or(true),
         })
     }
 }
@@ -545,7 +569,48 @@ fn auto_renewal(raw: raw::RawAutoRenewal) -> Result<Option<AutoRenewalRule>, Con
     }))
 }
 
-fn validation(raw: raw::RawValidation, acme: &AcmeSettings, dir: &Path) -> Result<ValidationSettings, ConfigError> {
+/// Checks names by which records may name this CA: each as it is compared, in lower case and without a final dot.
+fn issuer_names(key: &str, names: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    let is_name = |text: &String| text.parse().is_ok_and(|name: DnsName| name.as_str() == text);
+    match names.iter().find(|name| !is_name(name)) {
+        Some(wrong) => Err(ConfigError::value(
+            key,
+            format!("{wrong:?} is no lower-case domain name"),
+        )),
+        None => Ok(names),
+    }
+}
+
+/// Chooses the issuer names of dns-persist-01: those that CAA records may show, unless others of them are named.
+fn persist_names(names: Option<Vec<String>>, caa_identities: &[String]) -> Result<Vec<String>, ConfigError> {
+    let key = "acme.dns_persist_names";
+    let names = match names {
+        Some(names) => issuer_names(key, names)?,
+        None => caa_identities.to_vec(),
+    };
+    if names.is_empty() || names.len() > ISSUER_NAMES_MAX {
+        let detail = format!("acme.dns_persist needs 1 to {ISSUER_NAMES_MAX} names, here or in acme.caa_identities");
+        return Err(ConfigError::value(key, detail));
+    }
+    // A client that knows the identities must not meet a name that is none (section 3.2 of the draft).
+    match names
+        .iter()
+        .find(|name| !caa_identities.is_empty() && !caa_identities.contains(name))
+    {
+        Some(stranger) => {
+            let detail = format!("{stranger:?} is not among acme.caa_identities");
+            Err(ConfigError::value(key, detail))
+        }
+        None => Ok(names),
+    }
+}
+
+fn validation(
+    raw: raw::RawValidation,
+    acme: &AcmeSettings,
+    limits: &LimitSettings,
+    dir: &Path,
+) -> Result<ValidationSettings, ConfigError> {
     let networks = |key: &str, texts: Option<Vec<String>>| {
         texts
             .unwrap_or_default()
@@ -563,6 +628,8 @@ fn validation(raw: raw::RawValidation, acme: &AcmeSettings, dir: &Path) -> Resul
         deny_networks: networks("validation.deny_networks", raw.deny_networks)?,
         always_valid: raw.always_valid.unwrap_or(false),
         caa_identities: acme.caa_identities.clone(),
+        dns_persist_names: acme.dns_persist_names.clone(),
+        failed_persist_per_hour: limits.enabled.then_some(limits.failed_persist_per_hour),
         caa: match raw.caa {
             Some(text) => text
                 .parse()
@@ -644,6 +711,10 @@ impl LimitSettings {
             new_accounts_per_hour: positive("limits.new_accounts_per_hour", raw.new_accounts_per_hour.unwrap_or(100))?,
             new_orders_per_hour,
             new_orders_at_once: positive("limits.new_orders_at_once", new_orders_at_once)?,
+            failed_persist_per_hour: positive(
+                "limits.failed_persist_per_hour",
+                raw.failed_persist_per_hour.unwrap_or(5),
+            )?,
             connections: match raw.connections {
                 Some(0) => return Err(ConfigError::value("limits.connections", "has to be 1 at least")),
                 other => other.unwrap_or(2048),
@@ -706,6 +777,9 @@ mod tests {
             ("ocsp.validity=1s", "ocsp.validity"),
             ("acme.caa_identities=[\"CA.example\"]", "acme.caa_identities"),
             ("acme.terms=nowhere", "acme.terms"),
+            ("acme.dns_persist=true", "acme.dns_persist_names"),
+            ("acme.dns_persist_names=[\"ca.example.\"]", "acme.dns_persist_names"),
+            ("limits.failed_persist_per_hour=0", "limits.failed_persist_per_hour"),
             ("validation.deny_networks=[\"10.0.0.1/8\"]", "validation.deny_networks"),
             ("validation.caa=always", "validation.caa"),
             ("limits.connections=0", "limits.connections"),
@@ -719,5 +793,22 @@ mod tests {
             let error = check(&[set]).expect_err(set).to_string();
             assert!(error.contains(key), "{set}: {error}");
         }
+    }
+
+    #[test]
+    fn issuer_names_of_dns_persist_are_those_of_caa_or_some_of_them() {
+        let names = |set: &[&str]| check(set).map(|settings| settings.acme.dns_persist_names);
+        let (on, caa) = (
+            "acme.dns_persist=true",
+            "acme.caa_identities=[\"a.example\", \"b.example\"]",
+        );
+        assert_eq!(names(&[caa]).unwrap(), [""; 0], "nothing is offered unasked");
+        assert_eq!(names(&[on, caa]).unwrap(), ["a.example", "b.example"]);
+        let one = |name: &str| format!("acme.dns_persist_names=[{name:?}]");
+        assert_eq!(names(&[on, caa, &one("b.example")]).unwrap(), ["b.example"]);
+        assert_eq!(names(&[on, &one("c.example")]).unwrap(), ["c.example"]);
+        assert!(names(&[on, caa, &one("c.example")]).is_err());
+        let many: Vec<String> = (0..11).map(|i| format!("ca{i}.example")).collect();
+        assert!(names(&[on, &format!("acme.caa_identities={many:?}")]).is_err());
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             new_accounts_per_hour: 2,
             new_orders_per_hour: 1,
             new_orders_at_once: 1,
+            failed_persist_per_hour: 1,
             connections: 1,
         })
     }

@@ -14,6 +14,7 @@ pub mod path {
     pub const KEY_CHANGE: &str = "/acme/key-change";
     pub const RENEWAL_INFO: &str = "/acme/renewal-info";
     pub const ACCOUNT: &str = "/acme/account";
+    pub const ACCOUNT_HASH: &str = "/acme/account-hash";
     pub const ORDERS: &str = "/acme/orders";
     pub const ORDER: &str = "/acme/order";
     pub const AUTHZ: &str = "/acme/authz";
@@ -113,6 +114,11 @@ impl Links {
             .strip_prefix('/')?
             .parse()
             .ok()
+    }
+
+    /// Returns what the URIs begin with by which records of dns-persist-01 name accounts. Nothing is served there.
+    pub fn account_hash_prefix(&self) -> String {
+        format!("{}{}/", self.base, path::ACCOUNT_HASH)
     }
 
     /// Returns the URL of an account's list of orders.

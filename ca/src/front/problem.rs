@@ -64,6 +64,10 @@ impl Trouble {
                     .with_status(409)
                     .into()
             },
+            Refusal::RateLimited {
+                detail,
+                retry_after_seconds,
+            } => Self::rate_limited(detail, retry_after_seconds),
             Refusal::Internal(message) => {
                 tracing::error!(%message, "a request failed inside");
                 Problem::new(

@@ -75,6 +75,7 @@ impl Registrar {
             status: AccountStatus::Valid,
             jwk: jwk.to_json(),
             thumbprint: jwk.thumbprint(),
+            earlier_keys: Vec::new(),
             contact: request.contact.clone(),
             terms_agreed: self.settings.terms.clone(),
             binding,
@@ -216,11 +217,7 @@ impl Registrar {
                 return Err(Refusal::KeyInUse(holder.id).into());
             }
             self.refuse_blocked_key(new).await?;
-            let mut changed = Account {
-                jwk: new.to_json(),
-                thumbprint: new.thumbprint(),
-                ..account
-            };
+            let mut changed = account.with_key(new.to_json(), new.thumbprint());
             let detail = json!({ "from": old.thumbprint().to_string(), "to": new.thumbprint().to_string() });
             let event = by_account(self.clock.now(), id, Action::AccountKeyChanged, id, detail);
             match self

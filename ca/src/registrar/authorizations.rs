@@ -6,45 +6,17 @@ use sigillo_protocol::{
     acme::{
         authorization::{AuthorizationStatus, AuthorizationUpdate},
         challenge::{ChallengeStatus, ChallengeType, key_authorization},
-        identifier::{Identifier, Name},
+        identifier::{Name, RequestedIdentifier},
         problem::{ErrorType, Problem},
     },
-    base64url,
     state::authorization::AuthorizationLife,
 };
 
-use super::{Refusal, Registrar, Round, by_account, settle};
+use super::{Refusal, Registrar, Round, by_account, resting::Scope, settle};
 use crate::{
-    model::{Account, AccountId, Action, Authorization, AuthorizationId, Challenge},
-    store::{Batch, Change},
+    model::{Account, AccountId, Action, Authorization, AuthorizationId},
+    store::{Batch, Change, ReadError},
 };
-
-/// Returns the challenges that are offered for a name.
-///
-/// A wildcard can only be proven in the DNS (BR 3.2.2.4.19), an address never in it (RFC 8738 section 7).
-pub(super) fn challenges_for(name: &Name) -> Vec<Challenge> {
-    let kinds: &[ChallengeType] = match name {
-        Name::Dns(_) => &[ChallengeType::Http01, ChallengeType::Dns01, ChallengeType::TlsAlpn01],
-        Name::Wildcard(_) => &[ChallengeType::Dns01],
-        Name::Ip(_) => &[ChallengeType::Http01, ChallengeType::TlsAlpn01],
-    };
-    kinds.iter().map(|kind| new_challenge(*kind)).collect()
-}
-
-fn new_challenge(kind: ChallengeType) -> Challenge {
-    let mut token = [0; 16];
-    getrandom::fill(&mut token).expect("invariant: the system's random generator works");
-    Challenge {
-        kind,
-        token: base64url::encode(token),
-        status: ChallengeStatus::Pending,
-        key_authorization: None,
-        tries: 0,
-        next_try: None,
-        validated: None,
-        error: None,
-    }
-}
 
 /// An authorization's state as it stands at `now`.
 pub fn standing(authorization: &Authorization, now: Timestamp) -> AuthorizationStatus {
@@ -54,14 +26,16 @@ pub fn standing(authorization: &Authorization, now: Timestamp) -> AuthorizationS
 impl Registrar {
     /// Makes an authorization before any order (RFC 8555 section 7.4.1), or finds the one that stands.
     ///
+    /// Where it is asked for, and such are given, it is good for all names below too (RFC 9444 section 4.2).
+    ///
     /// # Errors
     /// 403 with the reason for a name that the CA does not want; `malformed` for a wildcard.
     pub async fn new_authorization(
         &self,
         account: AccountId,
-        identifier: &Identifier,
+        requested: &RequestedIdentifier,
     ) -> Result<Authorization, Refusal> {
-        let name = identifier.check().map_err(|sub| {
+        let name = requested.identifier.check().map_err(|sub| {
             let status = if sub.kind == ErrorType::Malformed { 400 } else { 403 };
             Problem::new(sub.kind, sub.detail).with_status(status)
         })?;
@@ -73,13 +47,16 @@ impl Registrar {
         }
         self.permit_under_any(&name)
             .map_err(|sub| Problem::new(sub.kind, sub.detail).with_status(403))?;
+        let subdomains =
+            requested.subdomain_auth_allowed && self.settings.subdomain_authorizations && matches!(name, Name::Dns(_));
+        let scope = Scope { name, subdomains };
         settle(|| async {
             let now = self.clock.now();
-            if let Some(standing) = self.store.pending_authorization(account, &name, now).await? {
+            if let Some(standing) = self.standing_pending(account, &scope, now).await? {
                 return Ok(standing);
             }
-            let made = self.pending_authorization(account, &name, now);
-            let detail = json!({ "name": name.to_string() });
+            let made = self.pending_authorization(account, &scope, now);
+            let detail = json!({ "name": scope.name.to_string(), "subdomains": scope.subdomains });
             let event = by_account(now, account, Action::AuthorizationCreated, made.id, detail);
             self.store
                 .commit(Batch::new(event).with(Change::Authorization(made.clone())))
@@ -90,6 +67,21 @@ impl Registrar {
             })
         })
         .await
+    }
+
+    async fn standing_pending(
+        &self,
+        account: AccountId,
+        scope: &Scope,
+        now: Timestamp,
+    ) -> Result<Option<Authorization>, ReadError> {
+        match &scope.name {
+            Name::Dns(base) if scope.subdomains => {
+                let (names, pending) = (std::slice::from_ref(base), AuthorizationStatus::Pending);
+                self.store.subdomain_authorization(account, names, pending, now).await
+            }
+            name => self.store.pending_authorization(account, name, now).await,
+        }
     }
 
     /// Shows an authorization to its account.
@@ -150,7 +142,8 @@ impl Registrar {
     /// a response to one that is decided changes nothing.
     ///
     /// # Errors
-    /// 404 if there is no such challenge for this account.
+    /// 404 if there is no such challenge for this account; [`Refusal::RateLimited`] if dns-persist-01 has failed too
+    /// often for it.
     pub async fn respond(
         &self,
         account: &Account,
@@ -188,19 +181,40 @@ impl Registrar {
         if !first && challenge.next_try.is_some_and(|next| next <= now) {
             return Ok(authorization);
         }
+        let kind = challenge.kind;
+        if first && kind == ChallengeType::DnsPersist01 {
+            self.require_persist(account.id, &authorization.name, now)?;
+        }
+        let challenge = &mut authorization.challenges[position];
         challenge.status = ChallengeStatus::Processing;
         challenge.next_try = Some(now);
         if first {
             // The key at the time of the response counts (RFC 8555 section 8.3), also after a key change.
             challenge.key_authorization = Some(key_authorization(&challenge.token, &account.thumbprint.to_string()));
         }
-        let detail =
-            json!({ "name": authorization.name.to_string(), "challenge": authorization.challenges[position].kind });
+        let detail = json!({ "name": authorization.name.to_string(), "challenge": kind });
         let event = by_account(now, account.id, Action::ChallengeAnswered, id, detail);
         self.store
             .commit(Batch::new(event).with(Change::Authorization(authorization.clone())))
             .await?;
         authorization.version = authorization.version.next();
         Ok(authorization)
+    }
+
+    /// Refuses dns-persist-01 where it is not offered any more, or has failed too often (draft, section 9.3).
+    fn require_persist(&self, account: AccountId, name: &Name, now: Timestamp) -> Result<(), Refusal> {
+        if self.settings.dns_persist_names.is_empty() {
+            return Err(Refusal::not_found());
+        }
+        let Some(wait) = self.validator.persist_wait(account, name, now) else {
+            return Ok(());
+        };
+        let retry_after_seconds = wait.as_secs().unsigned_abs() + 1;
+        Err(Refusal::RateLimited {
+            detail: format!(
+                "dns-persist-01 has failed too often for {name}: try again in {retry_after_seconds} seconds."
+            ),
+            retry_after_seconds,
+        })
     }
 }

@@ -312,9 +312,10 @@ impl Registrar {
     pub(super) async fn require_caa(&self, view: &OrderView, account_url: &str) -> Result<(), Refusal> {
         let mut asking = JoinSet::new();
         let places = Arc::new(Semaphore::new(CAA_CONCURRENCY_MAX));
-        for authorization in &view.authorizations {
+        for name in &view.order.names {
+            let authorization = view.authorization_for(name).ok_or_else(|| uncovered(name))?;
             let (validator, places) = (self.validator.clone(), places.clone());
-            let (name, account_url) = (authorization.name.clone(), account_url.to_owned());
+            let (name, account_url) = (name.clone(), account_url.to_owned());
             let method = authorization.validated_by().map(|challenge| challenge.kind);
             asking.spawn(async move {
                 let _place = places.acquire().await;
@@ -361,6 +362,11 @@ impl Registrar {
             .filter(|c| c.account == Some(account));
         found.ok_or_else(Refusal::not_found)
     }
+}
+
+/// An order is made so that each name rests on something; one that does not gets nothing.
+fn uncovered(name: &Name) -> Refusal {
+    Refusal::Internal(format!("the order rests on no authorization for {name}"))
 }
 
 fn account_actor(id: AccountId) -> Actor {

@@ -14,6 +14,7 @@ mod orders;
 mod pruner;
 mod renewal;
 mod renewer;
+mod resting;
 mod revoke;
 
 use std::sync::Arc;
@@ -141,6 +142,13 @@ pub enum Refusal {
     TermsChanged,
     /// The new key belongs to this account (RFC 8555 section 7.3.5).
     KeyInUse(AccountId),
+    /// The client has to wait.
+    RateLimited {
+        /// What there was too much of.
+        detail: String,
+        /// When the same request may pass.
+        retry_after_seconds: u64,
+    },
     /// The operator: the text is for the log.
     Internal(String),
 }

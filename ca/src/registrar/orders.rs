@@ -18,11 +18,11 @@ use sigillo_protocol::{
     x509::cert_id::CertificateId,
 };
 
-use super::{Refusal, Registrar, Round, by_account, settle};
+use super::{Refusal, Registrar, Round, by_account, resting::Wanted, settle};
 use crate::{
     model::{
-        Account, AccountId, Action, Authorization, AuthorizationId, AutoRenewal, Certificate, CertificateState, Order,
-        OrderId, Progress, Serial, Version,
+        Account, AccountId, Action, Authorization, AutoRenewal, Certificate, CertificateState, Order, OrderId,
+        Progress, Serial, Version,
     },
     policy::Profile,
     store::{Batch, Change, OrderView, Page},
@@ -139,55 +139,38 @@ impl Registrar {
             return Err(Refusal::TermsChanged);
         }
         let profile = self.profile_for(request.order)?;
-        let names = self.checked_names(request.order, profile)?;
+        let wanted = self.checked_names(request.order, profile)?;
         let renewal = self.auto_renewal_wish(&request, profile).await?;
         if renewal.is_none() {
             self.check_validity_wish(request.order, profile)?;
         }
-        settle(|| self.new_order_round(&request, profile, &names, renewal.as_ref())).await
+        settle(|| self.new_order_round(&request, profile, &wanted, renewal.as_ref())).await
     }
 
     async fn new_order_round(
         &self,
         request: &NewOrderRequest<'_>,
         profile: &Profile,
-        names: &[Name],
+        wanted: &[Wanted],
         renewal: Option<&AutoRenewal>,
     ) -> Result<StandingOrder, Round> {
         let now = self.clock.now();
         let account = request.account.id;
-        let replaced = self.replaced_certificate(request, names, now).await?;
+        let names: Vec<Name> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
+        let replaced = self.replaced_certificate(request, &names, now).await?;
         let id = OrderId::random();
         let expires = self.settings.order_lifetime.after(now);
         let expires = renewal.map_or(expires, |renewal| expires.min(renewal.end));
 
-        let mut authorizations = Vec::with_capacity(names.len());
-        let mut made = Vec::new();
-        for name in names {
-            let standing = match self.reuses() {
-                true => {
-                    self.store
-                        .valid_authorization(account, name, self.reuse_until(now))
-                        .await?
-                }
-                false => None,
-            };
-            match standing {
-                Some(authorization) => authorizations.push(authorization),
-                None => {
-                    let authorization = self.pending_authorization(account, name, now);
-                    made.push(authorization.clone());
-                    authorizations.push(authorization);
-                }
-            }
-        }
+        let (authorizations, made) = self.resting(account, wanted, now).await?;
+        let shown: Vec<String> = names.iter().map(ToString::to_string).collect();
         let order = Order {
             id,
             version: Version::NEW,
             account,
             created: now,
             expires,
-            names: names.to_vec(),
+            names,
             not_before: request.order.not_before,
             not_after: request.order.not_after,
             profile: profile.name.clone(),
@@ -197,7 +180,7 @@ impl Registrar {
             progress: Progress::Open,
         };
         let detail = json!({
-            "names": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "names": shown,
             "profile": order.profile,
             "replaces": order.replaces,
             "auto_renewal_until": renewal.map(|renewal| renewal.end.to_string()),
@@ -225,7 +208,7 @@ impl Registrar {
     }
 
     /// Whether a valid authorization serves this time.
-    fn reuses(&self) -> bool {
+    pub(super) fn reuses(&self) -> bool {
         let percent = u32::from(self.settings.reuse_percent);
         self.settings.reuse_authorizations
             && (percent >= 100 || getrandom::u32().is_ok_and(|drawn| drawn % 100 < percent))
@@ -233,7 +216,7 @@ impl Registrar {
 
     /// An authorization is reused only if it outlives the time that a client takes to finalize: an order that is
     /// ready at once and expired a minute later helps nobody.
-    fn reuse_until(&self, now: Timestamp) -> Timestamp {
+    pub(super) fn reuse_until(&self, now: Timestamp) -> Timestamp {
         now.checked_add(REUSE_MARGIN)
             .unwrap_or(now)
             .min(self.settings.order_lifetime.after(now))
@@ -258,7 +241,7 @@ impl Registrar {
         }
     }
 
-    fn checked_names(&self, order: &NewOrder, profile: &Profile) -> Result<Vec<Name>, Problem> {
+    fn checked_names(&self, order: &NewOrder, profile: &Profile) -> Result<Vec<Wanted>, Problem> {
         if order.identifiers.is_empty() {
             return Err(Problem::malformed("An order has at least one identifier."));
         }
@@ -275,11 +258,11 @@ impl Registrar {
         let mut names = Vec::with_capacity(order.identifiers.len());
         let mut seen = BTreeSet::new();
         let mut refused = Vec::new();
-        for identifier in &order.identifiers {
-            let checked = identifier.check().and_then(|name| {
+        for requested in &order.identifiers {
+            let checked = requested.identifier.check().and_then(|name| {
                 self.permit_at_all(&name)?;
                 match permit_under(profile, &name) {
-                    Ok(()) => Ok(name),
+                    Ok(()) => Wanted::read(name, requested, &self.settings),
                     Err(refused) => Err(Subproblem {
                         kind: by_profile(refused.kind),
                         ..refused
@@ -287,7 +270,7 @@ impl Registrar {
                 }
             });
             match checked {
-                Ok(name) if seen.insert(name.clone()) => names.push(name),
+                Ok(wanted) if seen.insert(wanted.name.clone()) => names.push(wanted),
                 Ok(_) => {}
                 Err(problem) => refused.push(problem),
             }
@@ -423,19 +406,5 @@ impl Registrar {
             .map(|standing| standing.order.id)
             .collect();
         Ok((shown, next))
-    }
-
-    /// Makes a new authorization with the challenges that fit the name.
-    pub(super) fn pending_authorization(&self, account: AccountId, name: &Name, now: Timestamp) -> Authorization {
-        Authorization {
-            id: AuthorizationId::random(),
-            version: Version::NEW,
-            account,
-            name: name.clone(),
-            status: AuthorizationStatus::Pending,
-            created: now,
-            expires: self.settings.pending_authorization_lifetime.after(now),
-            challenges: super::authorizations::challenges_for(name),
-        }
     }
 }

@@ -249,6 +249,14 @@ impl Registrar {
         {
             return ended("An authorization that the order rests on was given up.");
         }
+        // Nothing may be issued on the strength of a record that has said until when it holds.
+        if view
+            .authorizations
+            .iter()
+            .any(|a| a.persist_until.is_some_and(|until| until <= now))
+        {
+            return ended("The DNS record that an authorization rests on is over.");
+        }
         // A request that cannot be read any more is told of when it is judged.
         if let Ok(csr) = self.kept_request(order, renewal)
             && (self.known_keys.source(csr.spki_der()).is_some()
@@ -326,6 +334,7 @@ fn trouble(refusal: &Refusal) -> String {
     let text = match refusal {
         Refusal::Problem(problem) => problem.to_string(),
         Refusal::Internal(message) => message.clone(),
+        Refusal::RateLimited { detail, .. } => detail.clone(),
         Refusal::TermsChanged | Refusal::KeyInUse(_) => {
             Problem::new(ErrorType::ServerInternal, "an answer that is no renewal's").to_string()
         }

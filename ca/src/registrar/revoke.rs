@@ -165,7 +165,7 @@ impl Registrar {
     }
 
     async fn holds(&self, account: &Account, name: &Name, now: Timestamp) -> Result<bool, Round> {
-        Ok(self.store.valid_authorization(account.id, name, now).await?.is_some())
+        Ok(self.valid_authorization(account.id, name, now).await?.is_some())
     }
 }
 

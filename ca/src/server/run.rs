@@ -28,7 +28,7 @@ use crate::{
     issuer::{self, Issuer, folder},
     registrar::{Pruner, Renewer},
     store::Store,
-    validator::ValidationWorker,
+    validator::{Applicant, ApplicantOf, ValidationWorker},
 };
 
 /// How many operators may be at the socket at once.
@@ -152,6 +152,7 @@ pub async fn run_behind(
     let tls_config = tls::server_config(doors.identity.unwrap_or_else(|| own.identity()))?;
     let acceptor = TlsAcceptor::from(Arc::new(tls_config));
 
+    let applicant = applicant_of(Links::new(server.public_https.clone()));
     let told = Ready {
         directory: doors.directory,
         http: server.public_http.clone(),
@@ -202,7 +203,14 @@ pub async fn run_behind(
     let lifetime = house.settings.acme.authorization_lifetime;
     let end = Arc::new(move |now| lifetime.after(now));
     tasks.spawn(
-        ValidationWorker::new(house.store.clone(), house.clock.clone(), house.validator.clone(), end).run(stop.clone()),
+        ValidationWorker::new(
+            house.store.clone(),
+            house.clock.clone(),
+            house.validator.clone(),
+            end,
+            applicant,
+        )
+        .run(stop.clone()),
     );
     if house.settings.acme.auto_renewal.is_some() {
         let links = Links::new(server.public_https.clone());
@@ -232,6 +240,15 @@ pub async fn run_behind(
     let _ = std::fs::remove_file(&socket_path);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells how accounts are named in records of the DNS: as the answers to their holders name them.
+fn applicant_of(links: Links) -> ApplicantOf {
+    Arc::new(move |account| Applicant {
+        account_url: links.account(account.id),
+        hash_prefix: links.account_hash_prefix(),
+        thumbprints: account.thumbprints(),
+    })
 }
 
 /// Finishes or gives up what was intended and got stuck: a key that did not sign, a disk that was full for a while.

@@ -18,12 +18,22 @@ pub(super) async fn attempt(
     deadline: Deadline,
 ) -> Result<(), Failure> {
     let owner = format!("{LABEL}.{}", name.as_str());
-    let lookup = resolver.txt(&owner);
+    look(resolver, &owner, key_authorization, deadline).await
+}
+
+/// Looks for the digest of a key authorization among the TXT records of exactly this owner (aliases followed).
+pub(super) async fn look(
+    resolver: &Resolver,
+    owner: &str,
+    key_authorization: &str,
+    deadline: Deadline,
+) -> Result<(), Failure> {
+    let lookup = resolver.txt(owner);
     let records = deadline.bound(&format!("looking up TXT {owner}"), lookup).await?;
     let records = records
         .map_err(|error| Failure::dns(format!("looking up TXT {owner} failed: {error}")))?
         .ok_or_else(|| Failure::dns(format!("{owner} does not exist (NXDOMAIN)")))?;
-    verdict(&owner, &records, &dns01_value(key_authorization))
+    verdict(owner, &records, &dns01_value(key_authorization))
 }
 
 /// One matching record among any others is enough.
@@ -53,20 +63,15 @@ mod tests {
     use sigillo_protocol::acme::identifier::Name;
     use sigillo_protocol::acme::problem::ErrorType;
 
-    use super::super::testing::{NameServer, Reply, validator};
-    use super::super::{Failure, Target};
+    use super::super::testing::{NameServer, Reply, target, validator};
+    use super::super::{Failure, Proof};
     use super::*;
 
     const KEY_AUTHORIZATION: &str = "token.thumbprint";
     const OWNER: &str = "_acme-challenge.zone.test";
 
-    async fn attempt(names: &NameServer, name: Name) -> Result<(), Failure> {
-        let target = Target {
-            name,
-            challenge: ChallengeType::Dns01,
-            token: "token".into(),
-            key_authorization: KEY_AUTHORIZATION.into(),
-        };
+    async fn attempt(names: &NameServer, name: Name) -> Result<Proof, Failure> {
+        let target = target(name, ChallengeType::Dns01, KEY_AUTHORIZATION);
         validator(names, |_| ()).attempt(&target).await
     }
 

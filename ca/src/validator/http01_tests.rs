@@ -8,7 +8,7 @@ use sigillo_protocol::acme::identifier::Name;
 use sigillo_protocol::acme::problem::ErrorType;
 use tokio::io::AsyncWriteExt;
 
-use super::super::testing::{Act, NameServer, WebServer, mute, server_config, validator};
+use super::super::testing::{self, Act, NameServer, WebServer, mute, server_config, validator};
 use super::super::{Failure, Target, ValidationSettings};
 
 const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA";
@@ -18,10 +18,8 @@ const PATH: &str = "/.well-known/acme-challenge/evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ
 
 fn target(name: Name) -> Target {
     Target {
-        name,
-        challenge: ChallengeType::Http01,
         token: TOKEN.into(),
-        key_authorization: KEY_AUTHORIZATION.into(),
+        ..testing::target(name, ChallengeType::Http01, KEY_AUTHORIZATION)
     }
 }
 
@@ -38,7 +36,7 @@ async fn attempt_with(server: &WebServer, change: impl FnOnce(&mut ValidationSet
         settings.http01_port = port;
         change(settings);
     });
-    validator.attempt(&target(dns("host.test"))).await
+    validator.attempt(&target(dns("host.test"))).await.map(drop)
 }
 
 async fn attempt(server: &WebServer) -> Result<(), Failure> {
@@ -474,6 +472,25 @@ async fn a_wildcard_is_not_proven_by_one_host() {
         assert_eq!(failure.problem.kind, ErrorType::Unauthorized);
         assert!(!failure.transient);
     }
+}
+
+#[tokio::test]
+async fn names_below_are_not_proven_by_one_host() {
+    let server = WebServer::start(|_| Act::ok(KEY_AUTHORIZATION)).await;
+    let names = NameServer::start().await;
+    names.here("host.test");
+    let port = server.address.port();
+    let validator = validator(&names, |settings| settings.http01_port = port);
+    for challenge in [ChallengeType::Http01, ChallengeType::TlsAlpn01] {
+        let target = Target {
+            challenge,
+            subdomains: true,
+            ..target(dns("host.test"))
+        };
+        let failure = validator.attempt(&target).await.unwrap_err();
+        assert_eq!(failure.problem.kind, ErrorType::Unauthorized);
+    }
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]

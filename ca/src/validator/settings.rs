@@ -37,6 +37,10 @@ pub struct ValidationSettings {
     pub caa_identities: Vec<String>,
     /// How CAA is checked.
     pub caa: CaaPolicy,
+    /// The names by which records of dns-persist-01 may name this CA; without any it is not offered.
+    pub dns_persist_names: Vec<String>,
+    /// How many validations by dns-persist-01 may fail for an account and name in an hour; any number if `None`.
+    pub failed_persist_per_hour: Option<u32>,
     /// Who validates DNSSEC.
     pub dnssec: Dnssec,
     /// A file of DNSKEY records to trust instead of the root's published keys, where this process validates.
@@ -61,6 +65,8 @@ impl Default for ValidationSettings {
             always_valid: false,
             caa_identities: Vec::new(),
             caa: CaaPolicy::default(),
+            dns_persist_names: Vec::new(),
+            failed_persist_per_hour: None,
             dnssec: Dnssec::default(),
             trust_anchors: None,
             attempt_timeout: ATTEMPT_TIMEOUT,

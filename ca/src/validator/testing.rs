@@ -12,7 +12,12 @@ use hickory_proto::rr::{Name as DnsRecordName, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::{ValidationSettings, Validator};
+use jiff::Timestamp;
+use sigillo_protocol::acme::challenge::ChallengeType;
+use sigillo_protocol::acme::identifier::Name;
+use sigillo_protocol::jose::Thumbprint;
+
+use super::{Applicant, Target, ValidationSettings, Validator};
 
 /// What the name server does about a name and a type.
 #[derive(Debug, Clone)]
@@ -352,4 +357,21 @@ pub(super) fn validator(names: &NameServer, change: impl FnOnce(&mut ValidationS
     };
     change(&mut settings);
     Validator::new(settings).unwrap()
+}
+
+/// Makes a target for the account of the draft that dns-account-01 is in.
+pub(super) fn target(name: Name, challenge: ChallengeType, key_authorization: &str) -> Target {
+    Target {
+        name,
+        subdomains: false,
+        challenge,
+        token: "token".into(),
+        key_authorization: key_authorization.into(),
+        applicant: Applicant {
+            account_url: "https://example.com/acme/acct/ExampleAccount".into(),
+            hash_prefix: "https://example.com/acme/hash/".into(),
+            thumbprints: vec![Thumbprint([7; 32])],
+        },
+        now: Timestamp::UNIX_EPOCH,
+    }
 }

@@ -12,8 +12,8 @@ use sigillo_protocol::acme::problem::ErrorType;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use super::super::testing::{NameServer, mute, server_config, validator};
-use super::super::{Failure, Target};
+use super::super::Failure;
+use super::super::testing::{NameServer, mute, server_config, target, validator};
 use super::{Defect, PROTOCOL, check, sni};
 
 const KEY_AUTHORIZATION: &str = "token.thumbprint";
@@ -223,13 +223,8 @@ async fn attempt(port: u16, name: Name) -> Result<(), Failure> {
         settings.tls_alpn01_port = port;
         settings.attempt_timeout = Duration::from_secs(2);
     });
-    let target = Target {
-        name,
-        challenge: ChallengeType::TlsAlpn01,
-        token: "token".into(),
-        key_authorization: KEY_AUTHORIZATION.into(),
-    };
-    validator.attempt(&target).await
+    let target = target(name, ChallengeType::TlsAlpn01, KEY_AUTHORIZATION);
+    validator.attempt(&target).await.map(drop)
 }
 
 /// RFC 8737 sections 3 and 4.

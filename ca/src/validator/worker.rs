@@ -3,25 +3,30 @@
 //! Nobody calls it: it waits for the store's signal or the next due time, whichever comes first,
 //! and reads what is due. What it was doing when the process ended is still due at the next start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use sigillo_protocol::acme::challenge::ChallengeStatus;
+use sigillo_protocol::acme::account::AccountStatus;
+use sigillo_protocol::acme::challenge::{ChallengeStatus, ChallengeType};
 use sigillo_protocol::acme::problem::{ErrorType, Problem};
 use sigillo_protocol::state::authorization::AuthorizationLife;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::{Failure, Target, Validator};
+use super::{Applicant, Failure, Proof, Target, Validator};
 use crate::clock::SharedClock;
-use crate::model::{Action, Actor, AuditEvent, Authorization, AuthorizationId, Challenge};
+use crate::model::{Account, AccountId, Action, Actor, AuditEvent, Authorization, AuthorizationId, Challenge};
 use crate::store::{Batch, Change, CommitError, ReadError, Store};
 
 /// How many tries run at the same time: each holds a socket or two, and most of its time it waits.
 const CONCURRENCY_MAX: usize = 64;
+
+/// How many of them may be one account's: targets that stay silent hold their places for as long as a try may
+/// take, and one account has no end of them. The others find three quarters free.
+const PER_ACCOUNT_MAX: usize = CONCURRENCY_MAX / 4;
 
 /// How many tries a challenge gets. With the pauses between them a target has about seven seconds
 /// to get ready after the client's word that it is; clients give up on a CA that takes a minute.
@@ -42,6 +47,9 @@ const CONFLICTS_MAX: u32 = 5;
 /// Gives the moment until which an authorization that becomes valid now can be used.
 pub type AuthorizationEnd = Arc<dyn Fn(Timestamp) -> Timestamp + Send + Sync>;
 
+/// Tells how an account is named in records of the DNS.
+pub type ApplicantOf = Arc<dyn Fn(&Account) -> Applicant + Send + Sync>;
+
 /// The worker, to be started once in each process.
 pub struct ValidationWorker {
     context: Arc<Context>,
@@ -53,24 +61,32 @@ struct Context {
     clock: SharedClock,
     validator: Arc<Validator>,
     end: AuthorizationEnd,
+    applicant: ApplicantOf,
 }
 
 /// The tries that are running.
 #[derive(Default)]
 struct Running {
     tasks: JoinSet<()>,
-    ids: HashMap<Id, AuthorizationId>,
+    ids: HashMap<Id, (AuthorizationId, AccountId)>,
 }
 
 impl ValidationWorker {
     /// Puts the worker together.
-    pub fn new(store: Arc<dyn Store>, clock: SharedClock, validator: Arc<Validator>, end: AuthorizationEnd) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        validator: Arc<Validator>,
+        end: AuthorizationEnd,
+        applicant: ApplicantOf,
+    ) -> Self {
         Self {
             context: Arc::new(Context {
                 store,
                 clock,
                 validator,
                 end,
+                applicant,
             }),
         }
     }
@@ -103,32 +119,63 @@ impl ValidationWorker {
 
     /// Starts what is due and not running, and says how long to wait for the next.
     async fn start_due(&self, running: &mut Running) -> Result<Duration, ReadError> {
-        let free = CONCURRENCY_MAX.saturating_sub(running.tasks.len());
-        if free == 0 {
-            return Ok(SLEEP_MAX);
-        }
         let now = self.context.clock.now();
-        // Those that are running are still due, so there may be as many of them in front.
-        let limit = free + running.tasks.len();
-        let (due, next) = self.context.store.authorizations_due(now, limit).await?;
-        let waiting = due.into_iter().filter(|authorization| !running.has(authorization.id));
-        for authorization in waiting.take(free).collect::<Vec<_>>() {
-            running.start(self.context.clone(), authorization);
+        // Each round but the last ends with one more account at its share, and so many of those fill all places.
+        for _ in 0..=CONCURRENCY_MAX / PER_ACCOUNT_MAX {
+            if running.tasks.len() >= CONCURRENCY_MAX {
+                break;
+            }
+            // Those that are running are still due, so there may be as many of them in front.
+            let at_share = running.at_share();
+            let (due, next) = self
+                .context
+                .store
+                .authorizations_due(now, &at_share, CONCURRENCY_MAX)
+                .await?;
+            let full_list = due.len() >= CONCURRENCY_MAX;
+            for authorization in due {
+                if running.has_place_for(&authorization) {
+                    running.start(self.context.clone(), authorization);
+                }
+            }
+            // Behind a list that others have filled, somebody may be waiting who still has a share.
+            if !full_list || running.at_share().len() == at_share.len() {
+                return Ok(until(next, now));
+            }
         }
-        let wait = next.map_or(SLEEP_MAX, |next| {
-            Duration::try_from(next.duration_since(now)).unwrap_or_default()
-        });
-        Ok(wait.clamp(Duration::from_millis(1), SLEEP_MAX))
+        Ok(SLEEP_MAX)
     }
 }
 
+/// How long to sleep until the next falls due.
+fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
+    let wait = next.map_or(SLEEP_MAX, |next| {
+        Duration::try_from(next.duration_since(now)).unwrap_or_default()
+    });
+    wait.clamp(Duration::from_millis(1), SLEEP_MAX)
+}
+
 impl Running {
-    fn has(&self, id: AuthorizationId) -> bool {
-        self.ids.values().any(|running| *running == id)
+    /// Tells whether an authorization is not being tried yet and may be, by the number of all tries and of its account's.
+    fn has_place_for(&self, authorization: &Authorization) -> bool {
+        self.tasks.len() < CONCURRENCY_MAX
+            && self.count(authorization.account) < PER_ACCOUNT_MAX
+            && !self.ids.values().any(|(id, _)| *id == authorization.id)
+    }
+
+    fn count(&self, account: AccountId) -> usize {
+        self.ids.values().filter(|(_, whose)| *whose == account).count()
+    }
+
+    /// Returns the accounts that have all the tries that one may have.
+    fn at_share(&self) -> Vec<AccountId> {
+        let accounts: HashSet<AccountId> = self.ids.values().map(|(_, account)| *account).collect();
+        let full = |account: &AccountId| self.count(*account) >= PER_ACCOUNT_MAX;
+        accounts.into_iter().filter(full).collect()
     }
 
     fn start(&mut self, context: Arc<Context>, authorization: Authorization) {
-        let id = authorization.id;
+        let id = (authorization.id, authorization.account);
         let task = self.tasks.spawn(async move { context.attend(authorization).await });
         self.ids.insert(task.id(), id);
     }
@@ -160,8 +207,9 @@ impl Context {
         }
     }
 
-    async fn attempt(&self, authorization: &Authorization, position: usize) -> Result<(), Failure> {
-        if !is_pending(authorization, self.clock.now()) {
+    async fn attempt(&self, authorization: &Authorization, position: usize) -> Result<Proof, Failure> {
+        let now = self.clock.now();
+        if !is_pending(authorization, now) {
             return Err(Failure::lasting(
                 ErrorType::Malformed,
                 "The authorization expired before its challenge was decided.",
@@ -174,11 +222,15 @@ impl Context {
                 "The response to this challenge was recorded without its key authorization.",
             ));
         };
+        let account = self.open_account(authorization.account).await?;
         let target = Target {
             name: authorization.name.clone(),
+            subdomains: authorization.subdomains,
             challenge: challenge.kind,
             token: challenge.token.clone(),
             key_authorization,
+            applicant: (self.applicant)(&account),
+            now,
         };
         // A task of its own, so that a defect in a parser costs one try and not the worker. It is
         // dropped, and with it ended, when this one is.
@@ -197,12 +249,34 @@ impl Context {
         }
     }
 
+    /// Reads the account as it stands at this try: one that was closed since proves nothing any more.
+    async fn open_account(&self, id: AccountId) -> Result<Account, Failure> {
+        match self.store.account(id).await {
+            Ok(Some(account)) if account.status == AccountStatus::Valid => Ok(account),
+            Ok(_) => Err(Failure::lasting(ErrorType::Unauthorized, "The account is closed.")),
+            Err(error) => {
+                tracing::warn!(%error, account = %id, "the account of a validation cannot be read");
+                let detail = "The account could not be read.";
+                Err(Failure::transient(ErrorType::ServerInternal, detail))
+            }
+        }
+    }
+
+    /// Remembers a validation by dns-persist-01 that has failed for good.
+    fn note(&self, decided: &Authorization, position: usize, now: Timestamp) {
+        let challenge = &decided.challenges[position];
+        let failed = challenge.kind == ChallengeType::DnsPersist01 && challenge.status == ChallengeStatus::Invalid;
+        if let Some(name) = decided.name.dns_name().filter(|_| failed) {
+            self.validator.persist_failures.note(decided.account, name, now);
+        }
+    }
+
     /// Writes an outcome; decides anew if somebody else has changed the authorization meanwhile.
     async fn write(
         &self,
         authorization: Authorization,
         position: usize,
-        outcome: &Result<(), Failure>,
+        outcome: &Result<Proof, Failure>,
     ) -> Result<(), CommitError> {
         let id = authorization.id;
         let tries = authorization.challenges[position].tries;
@@ -220,10 +294,11 @@ impl Context {
             let decided = decide(current, position, outcome, now, &*self.end);
             let told = event(&decided, position, outcome, now);
             let (name, challenge) = (decided.name.clone(), decided.challenges[position].kind);
-            let batch = Batch::new(told).with(Change::Authorization(decided));
+            let batch = Batch::new(told).with(Change::Authorization(decided.clone()));
             match self.store.commit(batch).await {
                 Err(CommitError::Conflict) => {}
                 written => {
+                    self.note(&decided, position, now);
                     if let Err(failure) = outcome {
                         tracing::info!(%name, %challenge, tries, because = failure.problem.detail, "a validation failed");
                     }
@@ -269,7 +344,7 @@ fn is_pending(authorization: &Authorization, now: Timestamp) -> bool {
 fn decide(
     mut authorization: Authorization,
     position: usize,
-    outcome: &Result<(), Failure>,
+    outcome: &Result<Proof, Failure>,
     now: Timestamp,
     end: &(dyn Fn(Timestamp) -> Timestamp + Send + Sync),
 ) -> Authorization {
@@ -277,13 +352,14 @@ fn decide(
     let challenge = &mut authorization.challenges[position];
     challenge.tries += 1;
     let failure = match (life, outcome) {
-        (AuthorizationLife::Pending(pending), Ok(())) => {
+        (AuthorizationLife::Pending(pending), Ok(proof)) => {
             challenge.status = ChallengeStatus::Valid;
             challenge.validated = Some(now);
             challenge.next_try = None;
             challenge.error = None;
             authorization.status = pending.validate().status();
-            authorization.expires = end(now);
+            authorization.expires = proof.until.map_or(end(now), |until| until.min(end(now)));
+            authorization.persist_until = proof.until;
             return authorization;
         }
         (AuthorizationLife::Pending(pending), Err(failure)) => {
@@ -300,9 +376,9 @@ fn decide(
             authorization.status = life.status();
             let late = "The authorization expired before its challenge was decided.";
             outcome
-                .clone()
+                .as_ref()
                 .err()
-                .map_or_else(|| Problem::malformed(late), |failure| failure.problem)
+                .map_or_else(|| Problem::malformed(late), |failure| failure.problem.clone())
         }
     };
     challenge.status = ChallengeStatus::Invalid;
@@ -318,7 +394,12 @@ fn pause(failure: &Failure, tries: u32) -> Option<SignedDuration> {
 }
 
 /// Tells what came of a try.
-fn event(authorization: &Authorization, position: usize, outcome: &Result<(), Failure>, at: Timestamp) -> AuditEvent {
+fn event(
+    authorization: &Authorization,
+    position: usize,
+    outcome: &Result<Proof, Failure>,
+    at: Timestamp,
+) -> AuditEvent {
     let challenge = &authorization.challenges[position];
     let mut detail = json!({
         "name": authorization.name.to_string(),
@@ -327,7 +408,7 @@ fn event(authorization: &Authorization, position: usize, outcome: &Result<(), Fa
         "tries": challenge.tries,
     });
     let action = match outcome {
-        Ok(()) if challenge.status == ChallengeStatus::Valid => Action::ChallengeValidated,
+        Ok(_) if challenge.status == ChallengeStatus::Valid => Action::ChallengeValidated,
         _ => {
             detail["final"] = json!(challenge.status == ChallengeStatus::Invalid);
             detail["error"] = json!(challenge.error.as_ref().map(ToString::to_string));

@@ -20,7 +20,7 @@ use super::super::testing::{Act, NameServer, Reply, WebServer, mute, validator};
 use super::super::{Failure, ValidationSettings};
 use super::*;
 use crate::clock::{Clock, ManualClock, SystemClock};
-use crate::model::{Account, AccountId, Version};
+use crate::model::Version;
 use crate::store::embedded::SqliteStore;
 
 const OWNER: &str = "_acme-challenge.zone.test";
@@ -45,6 +45,7 @@ impl House {
             status: AccountStatus::Valid,
             jwk: "{}".into(),
             thumbprint: Thumbprint([7; 32]),
+            earlier_keys: vec![],
             contact: vec![],
             terms_agreed: None,
             binding: None,
@@ -60,6 +61,18 @@ impl House {
         house
     }
 
+    async fn another_account(&self) -> AccountId {
+        let account = Account {
+            id: AccountId::random(),
+            version: Version::NEW,
+            thumbprint: Thumbprint([6; 32]),
+            ..self.store.account(self.account).await.unwrap().unwrap()
+        };
+        let id = account.id;
+        self.commit(Change::Account(account), Action::AccountCreated).await;
+        id
+    }
+
     async fn commit(&self, change: Change, action: Action) {
         let event = AuditEvent {
             at: self.clock.now(),
@@ -73,6 +86,10 @@ impl House {
 
     /// Writes an authorization for `zone.test` whose first challenge was answered.
     async fn answered(&self, kind: ChallengeType) -> AuthorizationId {
+        self.answered_by(self.account, kind).await
+    }
+
+    async fn answered_by(&self, account: AccountId, kind: ChallengeType) -> AuthorizationId {
         let now = self.clock.now();
         let challenge = |kind, status| Challenge {
             kind,
@@ -87,11 +104,13 @@ impl House {
         let authorization = Authorization {
             id: AuthorizationId::random(),
             version: Version::NEW,
-            account: self.account,
+            account,
             name: Name::Dns("zone.test".parse().unwrap()),
+            subdomains: false,
             status: AuthorizationStatus::Pending,
             created: now,
             expires: now + SignedDuration::from_hours(1),
+            persist_until: None,
             challenges: vec![
                 challenge(kind, ChallengeStatus::Processing),
                 challenge(ChallengeType::TlsAlpn01, ChallengeStatus::Pending),
@@ -104,9 +123,17 @@ impl House {
     }
 
     fn start(&self, change: impl FnOnce(&mut ValidationSettings)) -> Worker {
-        let validator = Arc::new(validator(&self.names, change));
+        self.start_with(Arc::new(validator(&self.names, change)))
+    }
+
+    fn start_with(&self, validator: Arc<Validator>) -> Worker {
         let end: AuthorizationEnd = Arc::new(|now| now + SignedDuration::from_hours(24));
-        let worker = ValidationWorker::new(self.store.clone(), self.clock.clone(), validator, end);
+        let applicant: ApplicantOf = Arc::new(|account| Applicant {
+            account_url: format!("https://ca.test/account/{}", account.id),
+            hash_prefix: "https://ca.test/hash/".into(),
+            thumbprints: account.thumbprints(),
+        });
+        let worker = ValidationWorker::new(self.store.clone(), self.clock.clone(), validator, end, applicant);
         let (stop, stopped) = watch::channel(false);
         Worker {
             task: tokio::spawn(worker.run(stopped)),
@@ -345,6 +372,103 @@ async fn an_expired_authorization_does_not_stay_due() {
     assert_eq!(authorization.challenges[0].status, ChallengeStatus::Invalid);
     assert_eq!(authorization.due(), None);
     assert!(house.names.asked(RecordType::TXT).is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn one_account_leaves_places_to_the_others() {
+    let house = House::new(Arc::new(SystemClock)).await;
+    house.names.here("zone.test");
+    let (silent, kept) = mute().await;
+    for _ in 0..3 * CONCURRENCY_MAX {
+        house.answered(ChallengeType::Http01).await;
+    }
+    let other = house.another_account().await;
+    let worker = house.start(|settings| {
+        at(silent)(settings);
+        settings.attempt_timeout = Duration::from_secs(60);
+    });
+    house.names.txt(OWNER, &[&[&dns01_value(&key_authorization())]]);
+    let theirs = house.answered_by(other, ChallengeType::Dns01).await;
+    assert_eq!(
+        house.decided(theirs).await.status,
+        AuthorizationStatus::Valid,
+        "it does not wait for the silent ones"
+    );
+    // What stays due for longer is not started again and again.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(kept.lock().unwrap().len(), PER_ACCOUNT_MAX);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_closed_account_proves_nothing_more() {
+    let house = House::new(Arc::new(SystemClock)).await;
+    house.names.txt(OWNER, &[&[&dns01_value(&key_authorization())]]);
+    let id = house.answered(ChallengeType::Dns01).await;
+    let account = house.store.account(house.account).await.unwrap().unwrap();
+    let closed = Account {
+        status: AccountStatus::Deactivated,
+        ..account
+    };
+    house.commit(Change::Account(closed), Action::AccountDeactivated).await;
+    let worker = house.start(|_| ());
+    let authorization = house.decided(id).await;
+    assert_eq!(authorization.status, AuthorizationStatus::Invalid);
+    let error = authorization.challenges[0].error.as_ref().unwrap();
+    assert_eq!(error.kind, ErrorType::Unauthorized);
+    assert!(house.names.asked(RecordType::TXT).is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_under_an_earlier_key_is_good_until_it_ends() {
+    let house = House::new(Arc::new(SystemClock)).await;
+    let account = house.store.account(house.account).await.unwrap().unwrap();
+    let until = house.clock.now().as_second() + 600;
+    let applicant = Applicant {
+        account_url: format!("https://ca.test/account/{}", account.id),
+        hash_prefix: "https://ca.test/hash/".into(),
+        thumbprints: vec![],
+    };
+    let uri = applicant.account_uri(None, account.thumbprint);
+    let record = format!("ca.test; accounturi={uri}; persistUntil={until}");
+    house
+        .names
+        .txt("_validation-persist.zone.test", &[&[&record[..90], &record[90..]]]);
+    let changed = account.with_key("{}".into(), Thumbprint([8; 32]));
+    house.commit(Change::Account(changed), Action::AccountKeyChanged).await;
+    let id = house.answered(ChallengeType::DnsPersist01).await;
+    let worker = house.start(|settings| settings.dns_persist_names = vec!["ca.test".into()]);
+    let authorization = house.decided(id).await;
+    assert_eq!(authorization.status, AuthorizationStatus::Valid);
+    let until = Timestamp::from_second(until).unwrap();
+    assert_eq!(
+        (authorization.expires, authorization.persist_until),
+        (until, Some(until))
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn persisting_failures_have_to_wait() {
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let house = House::new(clock.clone()).await;
+    let validator = Arc::new(validator(&house.names, |settings| {
+        settings.dns_persist_names = vec!["ca.test".into()];
+        settings.failed_persist_per_hour = Some(1);
+    }));
+    let name = Name::Dns("zone.test".parse().unwrap());
+    let waits = |account| validator.persist_wait(account, &name, clock.now()).is_some();
+    let worker = house.start_with(validator.clone());
+    let id = house.answered(ChallengeType::DnsPersist01).await;
+    for tries in 1..=TRIES_MAX {
+        house.wait(id, |a| a.challenges[0].tries == tries).await;
+        assert_eq!(waits(house.account), tries == TRIES_MAX, "after {tries} tries");
+        clock.advance_seconds(10);
+        let _ = house.answered(ChallengeType::Http01).await;
+    }
+    assert!(!waits(AccountId::random()));
     worker.stop().await;
 }
 

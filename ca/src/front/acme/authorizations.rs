@@ -7,7 +7,7 @@ use axum::{
 };
 use sigillo_protocol::acme::{
     authorization::{Authorization as WireAuthorization, AuthorizationStatus, AuthorizationUpdate, NewAuthorization},
-    challenge::{Challenge as WireChallenge, ChallengeStatus},
+    challenge::{Challenge as WireChallenge, ChallengeStatus, ChallengeType},
     problem::Problem,
 };
 
@@ -98,18 +98,31 @@ impl AcmeFront {
                 _ => challenges.collect(),
             },
             wildcard: authorization.name.is_wildcard(),
+            subdomain_auth_allowed: authorization.subdomains,
         }
     }
 
     fn wire_challenge(&self, authorization: &Authorization, position: usize) -> Option<WireChallenge> {
         let challenge = authorization.challenges.get(position)?;
+        let issuer_domain_names = match challenge.kind {
+            ChallengeType::DnsPersist01 => self.registrar.settings().dns_persist_names.clone(),
+            _ => Vec::new(),
+        };
+        // A challenge from a time when it was offered is shown no more, but for what became of it.
+        if challenge.kind == ChallengeType::DnsPersist01
+            && issuer_domain_names.is_empty()
+            && challenge.status == ChallengeStatus::Pending
+        {
+            return None;
+        }
         Some(WireChallenge {
             kind: challenge.kind.as_str().to_owned(),
             url: self.links.challenge(authorization.id, position),
             status: shown_status(authorization, challenge.status),
             validated: challenge.validated,
             error: challenge.error.clone(),
-            token: Some(challenge.token.clone()),
+            token: challenge.kind.has_token().then(|| challenge.token.clone()),
+            issuer_domain_names,
         })
     }
 }

@@ -73,6 +73,9 @@ impl AcmeFront {
                     .iter()
                     .map(|p| (p.name.clone(), p.description.clone()))
                     .collect(),
+                issuer_domain_names: settings.dns_persist_names.clone(),
+                account_hash_prefix: (!settings.dns_persist_names.is_empty()).then(|| self.links.account_hash_prefix()),
+                subdomain_auth_allowed: settings.subdomain_authorizations,
                 auto_renewal: settings.auto_renewal.map(|rule| AutoRenewalMeta {
                     min_lifetime: rule.min_lifetime_seconds.unsigned_abs(),
                     max_duration: rule.max_duration_seconds.unsigned_abs(),

@@ -52,6 +52,7 @@ impl Scene {
             status: AccountStatus::Valid,
             jwk: "{}".into(),
             thumbprint: Thumbprint([1; 32]),
+            earlier_keys: vec![],
             contact: Vec::new(),
             terms_agreed: None,
             binding: None,
