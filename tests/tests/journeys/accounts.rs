@@ -9,7 +9,7 @@ use sigillo_tests::webroot::Webroot;
 use super::expect::{refused, status};
 
 /// Asks for another key; the inner JWS is signed by it.
-fn change_key(acme: &Acme, new: &AccountKey) -> Response {
+pub(super) fn change_key(acme: &Acme, new: &AccountKey) -> Response {
     let url = acme.url("keyChange");
     let header = json!({"alg": "ES256", "jwk": new.jwk(), "url": url});
     let change = json!({"account": acme.kid, "oldKey": acme.key.jwk()});
