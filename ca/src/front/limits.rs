@@ -130,6 +130,7 @@ mod tests {
             new_accounts_per_hour: 1,
             new_orders_per_hour: 1800,
             new_orders_at_once: 2,
+            failed_persist_per_hour: 1,
             connections: 1,
         });
         let account = AccountId::random();
