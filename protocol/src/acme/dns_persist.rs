@@ -45,6 +45,14 @@ impl Applicant {
         format!("{}{HASH}/{hash}", self.hash_prefix)
     }
 
+    /// Tells whether a URI could be some account's here: the prefix, the algorithm, and as much as a hash is long.
+    fn could_be_named_by(&self, uri: &str) -> bool {
+        let hash = uri
+            .strip_prefix(&self.hash_prefix)
+            .and_then(|rest| rest.strip_prefix(HASH)?.strip_prefix('/'));
+        hash.is_some_and(|hash| hash.parse::<Thumbprint>().is_ok())
+    }
+
     /// Compares octet by octet: no other spelling of the URI is the account's.
     fn is_named_by(&self, uri: &str, name: &DnsName) -> bool {
         self.thumbprints
@@ -186,6 +194,11 @@ fn judge(record: &[u8], question: &Question<'_>) -> Result<Proof, Refusal> {
     let policy = once("policy", "policy twice")?;
     let until = once("persistUntil", "persistUntil twice")?.map(seconds).transpose()?;
     let mismatch = |mismatch| Err(Refusal::Mismatch(mismatch));
+    if !question.applicant.could_be_named_by(account) {
+        return Err(malformed(
+            "an accounturi that is not accountHashPrefix, sha-256, a slash and a hash",
+        ));
+    }
     if !question.applicant.is_named_by(account, question.at) {
         return mismatch(Mismatch::Account);
     }
