@@ -155,7 +155,9 @@ async fn why_not_any_more(
     let renewed = matches!(view.order.progress, Progress::Renewing(_));
     let stands = |a: &Authorization| match AuthorizationLife::read(a.status, a.expires, now) {
         AuthorizationLife::Valid(_) => true,
-        AuthorizationLife::Over(_) => renewed && a.status == AuthorizationStatus::Valid,
+        AuthorizationLife::Over(_) => {
+            renewed && a.status == AuthorizationStatus::Valid && !a.has_outlived_its_record(now)
+        }
         AuthorizationLife::Pending(_) => false,
     };
     if !view.authorizations.iter().all(stands) {

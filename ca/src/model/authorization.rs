@@ -59,6 +59,11 @@ impl Authorization {
         self.name == *name || matches!(&self.name, Name::Dns(ancestor) if below(ancestor))
     }
 
+    /// Tells whether the record that proved it has said that nothing is to rest on it any more.
+    pub fn has_outlived_its_record(&self, now: Timestamp) -> bool {
+        self.persist_until.is_some_and(|until| until <= now)
+    }
+
     /// Returns the challenge that made it valid.
     pub fn validated_by(&self) -> Option<&Challenge> {
         self.challenges.iter().find(|c| c.status == ChallengeStatus::Valid)

@@ -250,11 +250,7 @@ impl Registrar {
             return ended("An authorization that the order rests on was given up.");
         }
         // Nothing may be issued on the strength of a record that has said until when it holds.
-        if view
-            .authorizations
-            .iter()
-            .any(|a| a.persist_until.is_some_and(|until| until <= now))
-        {
+        if view.authorizations.iter().any(|a| a.has_outlived_its_record(now)) {
             return ended("The DNS record that an authorization rests on is over.");
         }
         // A request that cannot be read any more is told of when it is judged.

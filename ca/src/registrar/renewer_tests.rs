@@ -82,6 +82,7 @@ impl Scene {
             status: AccountStatus::Valid,
             jwk: jwk.to_json(),
             thumbprint: jwk.thumbprint(),
+            earlier_keys: vec![],
             contact: vec![],
             terms_agreed: None,
             binding: None,
@@ -101,7 +102,7 @@ impl Scene {
     /// Places an order and has its authorization valid.
     async fn place(&self, start: Option<Timestamp>, duration: SignedDuration) -> OrderId {
         let order = NewOrder {
-            identifiers: vec![Identifier::dns(NAME)],
+            identifiers: vec![Identifier::dns(NAME).into()],
             auto_renewal: Some(Wish {
                 start_date: start,
                 end_date: start.unwrap_or_else(|| self.clock.now()) + duration,
@@ -273,6 +274,19 @@ async fn a_proof_that_time_has_ended_still_counts_and_one_that_was_given_up_does
     proof.status = AuthorizationStatus::Deactivated;
     put(&proof).await;
     assert!(scene.end_of(id).await.contains("authorization"));
+}
+
+#[tokio::test]
+async fn a_record_that_has_said_its_end_ends_it() {
+    let scene = Scene::new().await;
+    let id = scene.begun().await;
+    let mut proof = scene.store.order(id).await.unwrap().unwrap().authorizations[0].clone();
+    proof.persist_until = Some(now());
+    let batch = Batch::new(event("proof")).with(Change::Authorization(proof));
+    scene.store.commit(batch).await.unwrap();
+    scene.due(id).await;
+    assert!(scene.end_of(id).await.contains("DNS record"));
+    assert_eq!(scene.issued().await, 1);
 }
 
 #[tokio::test]

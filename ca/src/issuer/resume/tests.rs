@@ -126,9 +126,11 @@ impl Scene {
             version: Version::NEW,
             account: self.account,
             name: name("a.example"),
+            subdomains: false,
             status: authorization,
             created: now(),
             expires: now() - SignedDuration::from_hours(1),
+            persist_until: None,
             challenges: Vec::new(),
         };
         let serial = Serial::random();
