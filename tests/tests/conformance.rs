@@ -11,7 +11,7 @@ use sigillo_tests::process::run;
 use sigillo_tests::programs::own;
 
 /// Rows whose features are switched on here: none of them may be "not offered" or blocked.
-const SWITCHED_ON: &[&str] = &["8739-", "8659-5.1-01", "8657-5.6-01", "8555-11.2-01"];
+const SWITCHED_ON: &[&str] = &["8739-", "br-3.2.2.8-01", "8659-5.1-01", "8657-5.6-01", "8555-11.2-01"];
 
 /// Most of a run is waiting for validations that are meant to fail, and for what is to end.
 const JUDGED_WITHIN: Duration = Duration::from_secs(25 * 60);

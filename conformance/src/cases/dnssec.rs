@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// The run signs, and the target was told so.
-fn signing(run: &Run) -> Judgement {
+pub(super) fn signing(run: &Run) -> Judgement {
     if run.dns()?.signs() {
         return Ok(());
     }
@@ -53,7 +53,7 @@ fn with_caa(run: &Run, records: &[(u8, &str, &str)], fault: Option<Fault>) -> Ju
 }
 
 /// The records allow with a sound proof, and with no bogus one.
-fn counts_only_when_proven(run: &Run, records: &[(u8, &str, &str)], what: &str) -> Judgement {
+pub(super) fn counts_only_when_proven(run: &Run, records: &[(u8, &str, &str)], what: &str) -> Judgement {
     let sound = with_caa(run, records, None)?;
     ensure!(sound.is_ok(), "{what}, soundly proven: {sound:?}");
     run.each(Fault::ALL, |fault| {

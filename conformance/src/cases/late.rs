@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::dnssec::{counts_only_when_proven, signing};
 use crate::case::{Case, Complaint, Finding, Judgement, ensure, may, must};
 use crate::der;
 use crate::http::Request;
@@ -26,7 +27,10 @@ pub(super) const CASES: &[Case] = &[
     must!(c6960_4_4_4_01, "An archive cutoff is a time among singleExtensions."),
     must!(cbr_4_9_9_04, "OCSP answers are renewed well before they end."),
     must!(c9919_7_1_01, "A fresher answer is there before max-age runs out."),
-    must!(cbr_3_2_2_8_01, "CAA is not used past its time to live or 8 hours."),
+    must!(
+        cbr_3_2_2_8_01,
+        "CAA is not used past its time to live or 8 hours, nor against DNSSEC."
+    ),
     may!(
         c6960_2_3_03,
         "tryLater, internalError and sigRequired mean what they say."
@@ -270,6 +274,16 @@ const CAA_SECONDS: &str = "28801";
 fn cbr_3_2_2_8_01(run: &Run) -> Judgement {
     super::baseline::claimed(run)?;
     super::caa::identity(run)?;
+    let signing = signing(run);
+    if signing.is_ok() {
+        // Before the clock moves: signatures live as long as the suite makes them.
+        run.check(counts_only_when_proven(run, &[], "no records"));
+    }
+    run.check(caa_is_not_used_past_its_time(run));
+    signing
+}
+
+fn caa_is_not_used_past_its_time(run: &Run) -> Judgement {
     // The suite's records live one second: whoever asks again at once uses none past its time.
     if caa_is_asked_again(run, || Ok(()))? {
         return Ok(());
