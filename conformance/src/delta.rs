@@ -13,6 +13,9 @@ const REMOVE_FROM_CRL: u8 = 8;
 
 type Verdict = Result<(), String>;
 
+/// The issuer and the serial of a certificate that is listed.
+pub(crate) type Listed = (Vec<u8>, Vec<u8>);
+
 /// A CRL number as it is compared: without the zeros in front.
 fn significant(number: &[u8]) -> (usize, Vec<u8>) {
     let start = number.iter().position(|&octet| octet != 0).unwrap_or(number.len());
@@ -226,7 +229,7 @@ pub(crate) fn is_indirect(crl: &Crl) -> Result<bool, String> {
 
 /// Section 5.3.3: the issuer of each entry, carried over from the entry before; certificateIssuer is critical, is a
 /// directory name, and stands in indirect CRLs only.
-pub(crate) fn issuers(crl: &Crl) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+pub(crate) fn issuers(crl: &Crl) -> Result<Vec<Listed>, String> {
     let indirect = is_indirect(crl)?;
     let mut issuer = crl.issuer.clone();
     let mut all = Vec::new();

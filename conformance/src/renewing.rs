@@ -104,7 +104,7 @@ impl Watch {
         }
         let length = end.as_second() - start.as_second();
         let drawn = u64::from_be_bytes(random());
-        let offset = i64::try_from(u128::from(drawn) * length as u128 >> 64).unwrap_or(0);
+        let offset = i64::try_from((u128::from(drawn) * length as u128) >> 64).unwrap_or(0);
         self.window = Some((start, end));
         self.renew = start.checked_add(SignedDuration::from_secs(offset)).ok();
     }

@@ -250,9 +250,9 @@ fn exchange(shown: &Shown, page: &mut String) {
 
 /// One message; `first` is markup already. It can be scrolled, so the keyboard has to reach it.
 fn message(what: &str, first: &str, headers: &[(String, String)], body: &str, page: &mut String) {
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<figure><figcaption>{what}</figcaption><pre tabindex=\"0\">{first}\n"
+        "<figure><figcaption>{what}</figcaption><pre tabindex=\"0\">{first}"
     );
     for (name, value) in headers {
         let _ = writeln!(page, "<i>{}:</i> {}", escape(name), escape(value));

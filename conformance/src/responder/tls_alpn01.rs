@@ -155,8 +155,8 @@ fn serve(inner: &Inner, mut stream: TcpStream) -> std::io::Result<()> {
     let script = server_name.and_then(|name| open(&inner.scripts).get(&name.to_ascii_lowercase()).cloned());
     if let Some(version) = script.as_ref().and_then(|script| script.old_version) {
         // A suite that the peer offered, so that nothing but the version is wrong.
-        let suite = hello.cipher_suites().iter().map(|suite| u16::from(*suite));
-        let suite = suite.filter(|suite| suite >> 8 != 0x13).last().unwrap_or_default();
+        let mut suites = hello.cipher_suites().iter().map(|suite| u16::from(*suite));
+        let suite = suites.rfind(|suite| suite >> 8 != 0x13).unwrap_or_default();
         stream.write_all(&server_hello(version, suite))?;
         record.said_to_old = Some(hear(&mut stream));
         open(&inner.handshakes).push(record);
