@@ -63,6 +63,7 @@ impl Bench {
             .set(format!("server.public_http={files}"))
             .set(format!("validation.resolver=127.0.0.1:{dns_inside}"))
             .set("acme.caa_identities=[\"ca.conformance.test\"]")
+            .set("acme.auto_renewal.min_lifetime=20s")
             .set("acme.terms=https://ca.conformance.test/terms");
         let daemon = Daemon::prepare(options);
         let (trust, tls) = proxy::identity();
@@ -131,7 +132,15 @@ impl Bench {
         );
         self.put(Arc::clone(&mutation.fault));
         let ids = mutation.catches.iter().chain(mutation.beside).copied();
-        let judged = self.judge_with(&ids.collect::<Vec<_>>(), mutation.names_responder);
+        let mut more = Vec::new();
+        if mutation.names_responder {
+            more.extend(["--ocsp".to_owned(), format!("{}/ocsp", self.route.scene.files)]);
+        }
+        if mutation.signed {
+            let key = self.daemon.scratch().join("zone.key");
+            more.extend(["--dnssec-key".to_owned(), key.display().to_string()]);
+        }
+        let judged = self.judge_with(&ids.collect::<Vec<_>>(), &more);
         self.put(Arc::new(none()));
         judged
     }
@@ -148,10 +157,10 @@ impl Bench {
     /// If the suite does not come to an end.
     #[track_caller]
     pub fn judge_only(&self, ids: &[&str]) -> Vec<Judged> {
-        self.judge_with(ids, false)
+        self.judge_with(ids, &[])
     }
 
-    fn judge_with(&self, ids: &[&str], names_responder: bool) -> Vec<Judged> {
+    fn judge_with(&self, ids: &[&str], more: &[String]) -> Vec<Judged> {
         let mut suite = Command::new(own("sigillo-conformance"));
         suite
             .args(["--directory", &self.directory, "--ca-root"])
@@ -165,9 +174,7 @@ impl Bench {
         if self.stage == Stage::Bound {
             suite.arg("--eab-keys").arg(self.external_accounts());
         }
-        if names_responder {
-            suite.args(["--ocsp", &format!("{}/ocsp", self.route.scene.files)]);
-        }
+        suite.args(more);
         for id in ids {
             suite.args(["--only", id]);
         }

@@ -45,6 +45,8 @@ pub struct Mutation {
     pub beside: &'static [&'static str],
     /// Whether the suite is told where the OCSP responder is.
     pub names_responder: bool,
+    /// Whether the suite's name server signs.
+    pub signed: bool,
 }
 
 /// A mutation of a sound daemon.
@@ -56,6 +58,7 @@ pub fn mutation(name: &'static str, catches: &'static [&'static str], fault: Fau
         catches,
         beside: &[],
         names_responder: false,
+        signed: false,
     }
 }
 
@@ -73,6 +76,12 @@ impl Mutation {
             names_responder: true,
             ..self
         }
+    }
+
+    /// Has the suite's name server sign what it says.
+    #[must_use]
+    pub fn signed(self) -> Self {
+        Self { signed: true, ..self }
     }
 
     /// Judges other cases too, which need not fail.
