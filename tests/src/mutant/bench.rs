@@ -21,6 +21,8 @@ use crate::programs::own;
 const JUDGED_WITHIN: Duration = Duration::from_secs(180);
 /// How long the suite waits for a validation: three tries take seven seconds.
 const PATIENCE: &str = "12";
+/// A program that says yes to everything.
+const DOES_NOTHING: &str = "/bin/true";
 /// How many new accounts one run may make.
 const EXTERNAL_ACCOUNTS: usize = 40;
 
@@ -139,6 +141,9 @@ impl Bench {
         if mutation.signed {
             let key = self.daemon.scratch().join("zone.key");
             more.extend(["--dnssec-key".to_owned(), key.display().to_string()]);
+        }
+        if mutation.hooked {
+            more.extend(["--hook", DOES_NOTHING].map(str::to_owned));
         }
         let judged = self.judge_with(&ids.collect::<Vec<_>>(), &more);
         self.put(Arc::new(none()));

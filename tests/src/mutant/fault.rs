@@ -68,6 +68,28 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// This fault and, after it, another one; of DNS, http-01 and tls-alpn-01 the other one's are taken where it has any.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let (first, second) = (self.before, other.before);
+        let (spoils, spoils_more) = (self.after, other.after);
+        Self {
+            before: Some(Box::new(move |scene, request| {
+                let met = first.as_ref().and_then(|meet| meet(scene, request));
+                met.or_else(|| second.as_ref().and_then(|meet| meet(scene, request)))
+            })),
+            after: Some(Box::new(move |scene, request, answer| {
+                for spoil in spoils.iter().chain(&spoils_more) {
+                    spoil(scene, request, answer);
+                }
+            })),
+            dns: other.dns.or(self.dns),
+            query: other.query.or(self.query),
+            prober: other.prober.or(self.prober),
+            plain: other.plain || self.plain,
+        }
+    }
+
     /// Answers in the server's place, or alters the request.
     pub fn meet(&self, scene: &Scene, request: &mut Request) -> Option<Answer> {
         self.before.as_ref().and_then(|before| before(scene, request))

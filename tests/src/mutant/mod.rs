@@ -47,6 +47,8 @@ pub struct Mutation {
     pub names_responder: bool,
     /// Whether the suite's name server signs.
     pub signed: bool,
+    /// Whether the suite has an operator, who says yes to everything and does nothing.
+    pub hooked: bool,
 }
 
 /// A mutation of a sound daemon.
@@ -59,6 +61,7 @@ pub fn mutation(name: &'static str, catches: &'static [&'static str], fault: Fau
         beside: &[],
         names_responder: false,
         signed: false,
+        hooked: false,
     }
 }
 
@@ -82,6 +85,12 @@ impl Mutation {
     #[must_use]
     pub fn signed(self) -> Self {
         Self { signed: true, ..self }
+    }
+
+    /// Gives the suite an operator who says yes to everything and does nothing.
+    #[must_use]
+    pub fn hooked(self) -> Self {
+        Self { hooked: true, ..self }
     }
 
     /// Judges other cases too, which need not fail.

@@ -69,6 +69,7 @@ fn finalizing() -> Vec<Mutation> {
                 "8555-7.4-09",
                 "8555-11.1-01",
                 "8738-3-03",
+                "br-6.1.1.3-01",
             ],
             takes(Resource::Finalize, &[]),
         ),

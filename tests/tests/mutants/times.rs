@@ -35,6 +35,14 @@ pub fn ago(tag: u8, seconds: u64) -> Tlv {
     at(tag, now() - seconds)
 }
 
+/// A time this many seconds ahead of now, as JSON has it.
+pub fn rfc3339(ahead: u64) -> String {
+    let seconds = now() + ahead;
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.expect("invariant: it is after 1970").as_secs()
