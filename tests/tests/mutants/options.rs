@@ -1,6 +1,6 @@
 //! What a server may do wrongly with what it need not offer: the DNS challenges of drafts, subdomains, STAR, DNSSEC.
 //!
-//! Where the daemon does not offer something, the man in the middle does in its place: a challenge of the new type that in
+//! What the daemon was told not to offer, the man in the middle offers in its place: a challenge of the new type that in
 //! truth is http-01, so that it never becomes valid, or, with a daemon that does not look, always.
 
 use serde_json::{Value, json};
