@@ -41,7 +41,7 @@ pub(super) const CASES: &[Case] = &[
     must_read!(c9110_10_2_3_01, "Every Retry-After is seconds or a date."),
     must!(c9110_15_5_6_01, "Every 405 has Allow."),
     must_read!(c8288_3_01, "Every Link header parses."),
-    // The last of all: some servers fall silent when a challenge is answered again.
+    // The last of these: some servers fall silent when a challenge is answered again.
     must!(c8555_7_1_6_01, "States only move along the drawn edges."),
 ];
 
@@ -330,7 +330,7 @@ fn may_become(kind: &str, from: &str, to: &str) -> bool {
         "order" | "STAR order" if matches!(from, "valid" | "invalid" | "canceled") => false,
         "order" | "STAR order" if to == "invalid" => true,
         "order" | "STAR order" => rank(to).is_some() && rank(from) < rank(to),
-        "authorization" if from == "pending" => ["valid", "invalid", "deactivated"].contains(&to),
+        "authorization" if from == "pending" => ["valid", "invalid", "deactivated", "expired"].contains(&to),
         "authorization" => from == "valid" && ["expired", "deactivated", "revoked"].contains(&to),
         _ if from == "pending" => ["processing", "valid", "invalid"].contains(&to),
         _ => from == "processing" && ["valid", "invalid"].contains(&to),
