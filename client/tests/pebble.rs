@@ -137,6 +137,7 @@ impl Pebble {
             pebble()
                 .args(["-config", config_path.to_str().unwrap()])
                 .args(["-dnsserver", &format!("127.0.0.1:{dns_port}")])
+                .env("TMPDIR", dir.path())
                 .env("PEBBLE_VA_NOSLEEP", "1")
                 // A third of all requests is met with badNonce.
                 .env("PEBBLE_WFE_NONCEREJECT", "33"),

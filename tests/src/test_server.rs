@@ -110,6 +110,8 @@ impl TestServer {
             .arg(file)
             .args(["-dnsserver", &dns.address()]);
         command.args(&options.arguments);
+        // It is killed in the end, and its state goes with this folder.
+        command.env("TMPDIR", folder.path());
         command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
         command.env("PEBBLE_AUTHZREUSE", "100");
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));

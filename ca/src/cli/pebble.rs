@@ -24,6 +24,15 @@ use crate::{
 /// What marks a folder as one of ours: only such a one is emptied.
 const MARK: &str = "test-only-pebble";
 
+/// How folders in the system's temporary one are called.
+const PASSING_PREFIX: &str = "sigillo-pebble-";
+
+/// The file whose lock says that such a folder is in use.
+const ALIVE: &str = "alive";
+
+/// How many such folders are looked at in one start.
+const SWEPT_MAX: usize = 1000;
+
 /// What is removed of an earlier run.
 const LEFTOVERS: [&str; 9] = [
     "keys",
@@ -247,8 +256,8 @@ fn read_rules(file: &Path) -> CliResult<String> {
 
 /// Where the state is.
 enum Place {
-    /// Gone when the program ends.
-    Passing(tempfile::TempDir),
+    /// Gone when the program ends, or at the next start if it was killed: the lock says that it is in use.
+    Passing(tempfile::TempDir, fs::File),
     /// Left for who wants to look into it; emptied at the next start.
     Named(PathBuf),
 }
@@ -257,8 +266,10 @@ impl Place {
     /// Only a folder on the command line counts: the environment's is the real CA's.
     fn prepare(common: &Common) -> CliResult<Self> {
         if !common.dir_given {
-            let folder = tempfile::Builder::new().prefix("sigillo-pebble-").tempdir()?;
-            return Ok(Self::Passing(folder));
+            sweep(&std::env::temp_dir());
+            let folder = tempfile::Builder::new().prefix(PASSING_PREFIX).tempdir()?;
+            let lock = lock(folder.path())?;
+            return Ok(Self::Passing(folder, lock));
         }
         let dir = common.dir.clone();
         fs::create_dir_all(&dir)?;
@@ -287,8 +298,31 @@ impl Place {
 
     fn dir(&self) -> &Path {
         match self {
-            Self::Passing(folder) => folder.path(),
+            Self::Passing(folder, _) => folder.path(),
             Self::Named(dir) => dir,
+        }
+    }
+}
+
+/// Says that a folder is in use for as long as the file is open: the lock ends with the process, however it ends.
+fn lock(folder: &Path) -> io::Result<fs::File> {
+    let draft = folder.join(".alive");
+    let file = fs::File::create(&draft)?;
+    file.try_lock()?;
+    // Under its name only once it is locked, so that nobody takes a folder for a dead one's.
+    fs::rename(&draft, folder.join(ALIVE))?;
+    Ok(file)
+}
+
+/// Removes the folders of those that were killed, as test suites do.
+fn sweep(from: &Path) {
+    let entries = fs::read_dir(from).into_iter().flatten().flatten();
+    let passing = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PASSING_PREFIX));
+    for folder in passing.take(SWEPT_MAX).map(|entry| entry.path()) {
+        let dead = fs::File::open(folder.join(ALIVE)).is_ok_and(|file| file.try_lock().is_ok());
+        if dead {
+            // What cannot be removed now is somebody else's, or goes the next time.
+            let _ = fs::remove_dir_all(&folder);
         }
     }
 }
@@ -324,4 +358,31 @@ async fn make_ca(dir: &Path, options: &CeremonyOptions) -> CliResult {
     };
     issuer::init(dir, options, SystemClock.now(), open).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_the_dead_are_removed_and_no_others() {
+        let all = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let folder = all.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let (living, dead) = (make("sigillo-pebble-a"), make("sigillo-pebble-b"));
+        let (young, other) = (make("sigillo-pebble-c"), make("other-d"));
+        let held = lock(&living).unwrap();
+        for gone in [&dead, &other] {
+            drop(lock(gone).unwrap());
+        }
+        sweep(all.path());
+        assert!(living.is_dir() && young.is_dir() && other.is_dir());
+        assert!(!dead.exists());
+        drop(held);
+        sweep(all.path());
+        assert!(!living.exists());
+    }
 }
