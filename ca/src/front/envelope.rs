@@ -47,7 +47,7 @@ pub struct SignedByKey {
 /// A request signed in either way.
 pub enum Signed {
     /// By an account.
-    Account(SignedByAccount),
+    Account(Box<SignedByAccount>),
     /// By a key.
     Key(SignedByKey),
 }
@@ -108,7 +108,7 @@ impl AcmeFront {
     /// Opens a request that an account has to sign.
     pub async fn open_by_account(&self, request: Request) -> Result<SignedByAccount, Trouble> {
         match self.open(request).await? {
-            Signed::Account(signed) => Ok(signed),
+            Signed::Account(signed) => Ok(*signed),
             Signed::Key(_) => {
                 Err(Problem::malformed("This request has to name its account by kid, not show a jwk.").into())
             }
@@ -157,7 +157,7 @@ impl AcmeFront {
                     .await
                     .map_err(|r| self.trouble(r))?;
                 let jws = jws.verify(&jwk)?;
-                Ok(Signed::Account(SignedByAccount { account, jwk, jws }))
+                Ok(Signed::Account(Box::new(SignedByAccount { account, jwk, jws })))
             }
         }
     }
