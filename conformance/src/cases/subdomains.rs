@@ -176,10 +176,11 @@ fn c9444_4_2_02(run: &Run) -> Judgement {
 fn c9444_4_3_01(run: &Run) -> Judgement {
     offered(run)?;
     let account = run.account()?;
-    let base = run.name("ancestor");
+    // A base for each: what is valid for the first one would serve the other order too.
+    let (base, other) = (run.name("ancestor"), run.name("ancestor"));
     for (name, ancestor) in [
         (format!("a.b.{base}"), base.clone()),
-        (format!("c.d.{base}"), format!("d.{base}")),
+        (format!("c.d.{other}"), format!("d.{other}")),
     ] {
         let order = taken(&under(run, account, &name, &ancestor)?).or_fail()?;
         let identifiers = &order.object["identifiers"];
