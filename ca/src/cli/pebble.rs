@@ -257,7 +257,11 @@ fn read_rules(file: &Path) -> CliResult<String> {
 /// Where the state is.
 enum Place {
     /// Gone when the program ends, or at the next start if it was killed: the lock says that it is in use.
-    Passing(tempfile::TempDir, fs::File),
+    Passing {
+        folder: tempfile::TempDir,
+        /// Held, and never read.
+        _in_use: fs::File,
+    },
     /// Left for who wants to look into it; emptied at the next start.
     Named(PathBuf),
 }
@@ -268,8 +272,8 @@ impl Place {
         if !common.dir_given {
             sweep(&std::env::temp_dir());
             let folder = tempfile::Builder::new().prefix(PASSING_PREFIX).tempdir()?;
-            let lock = lock(folder.path())?;
-            return Ok(Self::Passing(folder, lock));
+            let _in_use = lock(folder.path())?;
+            return Ok(Self::Passing { folder, _in_use });
         }
         let dir = common.dir.clone();
         fs::create_dir_all(&dir)?;
@@ -298,7 +302,7 @@ impl Place {
 
     fn dir(&self) -> &Path {
         match self {
-            Self::Passing(folder, _) => folder.path(),
+            Self::Passing { folder, .. } => folder.path(),
             Self::Named(dir) => dir,
         }
     }

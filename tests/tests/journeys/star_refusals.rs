@@ -48,12 +48,7 @@ fn wishes_that_cannot_be_met_are_refused() {
     }
     let long = json!({"auto-renewal": wish(&from_now(30 * 86_400), json!(7 * 86_400)), "profile": "shortlived"});
     refuses(&acme, long, 400, "invalidProfile");
-    let pages = acme.read(
-        &acme.read(&acme.kid).unwrap().json()["orders"]
-            .as_str()
-            .unwrap()
-            .to_owned(),
-    );
+    let pages = acme.read(acme.read(&acme.kid).unwrap().json()["orders"].as_str().unwrap());
     assert_eq!(pages.unwrap().json()["orders"], json!([]), "nothing was made");
     let (_, order) = acme
         .new_order_with(&["yes.test"], json!({"auto-renewal": sound}))
