@@ -213,7 +213,7 @@ fn the_authorization_of_rfc_8555_section_7_1_4() {
 #[test]
 fn a_challenge_that_is_not_known_is_kept() {
     let challenge: Challenge = round_trips(&json!({
-        "type": "dns-persist-01",
+        "type": "dns-unheard-of-01",
         "url": "https://example.com/chall/1",
         "status": "invalid",
         "error": {"type": "urn:ietf:params:acme:error:dns", "detail": "no record"},
