@@ -348,6 +348,9 @@ pub enum ProfileError {
     /// A policy that is no object identifier.
     #[error("{0:?} is no object identifier")]
     Policy(String),
+    /// Must-staple for certificates that name no OCSP responder.
+    #[error("must_staple needs ocsp: a server could not get the answer that it has to staple")]
+    StapleWithoutOcsp,
     /// A name pattern that is none.
     #[error(transparent)]
     Pattern(#[from] PatternError),
@@ -397,7 +400,7 @@ impl RawProfile {
             names_max,
             names: NameRules::parse(&self.allow, &self.deny)?,
             keys: self.keys.clone().unwrap_or_default().check()?,
-            must_staple: self.must_staple.unwrap_or_default(),
+            must_staple: self.must_staple_rule()?,
             common_name: self.common_name.unwrap_or_default(),
             crl: self.crl.unwrap_or(true),
             ocsp: self.ocsp.unwrap_or(true),
@@ -406,6 +409,16 @@ impl RawProfile {
             policies: self.checked_policies()?,
             approval: self.approval.unwrap_or(false),
         })
+    }
+
+    /// Where no responder is named, a request for must-staple is refused rather than met with a certificate that
+    /// nobody can use.
+    fn must_staple_rule(&self) -> Result<MustStaple, ProfileError> {
+        match (self.must_staple, self.ocsp.unwrap_or(true)) {
+            (Some(MustStaple::Allow | MustStaple::Require), false) => Err(ProfileError::StapleWithoutOcsp),
+            (None, false) => Ok(MustStaple::Refuse),
+            (wish, _) => Ok(wish.unwrap_or_default()),
+        }
     }
 
     fn validity_rule(&self) -> Result<ValidityRule, ProfileError> {

@@ -106,6 +106,8 @@ fn what_cannot_be_meant_is_refused() {
         ("policies = ['1.2.3', '1.2.3']", ProfileError::Repeated("policies")),
         ("deny = ['']", ProfileError::Pattern(PatternError(String::new()))),
         ("keys.kinds = []", ProfileError::Keys(KeysError::Empty)),
+        ("ocsp = false\nmust_staple = 'allow'", ProfileError::StapleWithoutOcsp),
+        ("ocsp = false\nmust_staple = 'require'", ProfileError::StapleWithoutOcsp),
     ];
     for (text, error) in cases {
         let raw: RawProfile = toml::from_str(text).unwrap();
@@ -116,6 +118,14 @@ fn what_cannot_be_meant_is_refused() {
     for name in ["", "a b", Profile::OCSP_RESPONDER, Profile::CA_SERVER] {
         assert!(RawProfile::default().check(name).is_err(), "{name}");
     }
+}
+
+#[test]
+fn a_profile_without_ocsp_issues_no_must_staple() {
+    let rule = |text: &str| toml::from_str::<RawProfile>(text).unwrap().check("test").unwrap().must_staple;
+    assert_eq!(rule(""), MustStaple::Allow);
+    assert_eq!(rule("ocsp = false"), MustStaple::Refuse);
+    assert_eq!(rule("ocsp = false\nmust_staple = 'refuse'"), MustStaple::Refuse);
 }
 
 #[test]
