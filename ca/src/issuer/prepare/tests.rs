@@ -97,15 +97,12 @@ fn openssl_reads_what_was_decided() {
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
-    let other = written(
-        "common_name = 'first'\nmust_staple = 'require'\npolicies = ['1.2.3.4']\ncrl = false\nocsp = false\nvalidity = '1d'",
-    );
+    let other = written("common_name = 'first'\npolicies = ['1.2.3.4']\ncrl = false\nocsp = false\nvalidity = '1d'");
     let text = show(&other, request(KeyKind::Rsa(2048), &["10.0.0.1", "a.example"]));
     for expected in [
         "Subject: CN = a.example",
         "X509v3 Subject Alternative Name: \n",
         "Digital Signature, Key Encipherment",
-        "status_request",
         "Policy: 1.2.3.4",
         "CA Issuers - URI",
     ] {
@@ -115,6 +112,9 @@ fn openssl_reads_what_was_decided() {
         !text.contains("CRL Distribution") && !text.contains("OCSP - URI"),
         "{text}"
     );
+    let stapled = written("must_staple = 'require'");
+    let text = show(&stapled, request(KeyKind::EcdsaP256, &["a.example"]));
+    assert!(text.contains("status_request") && text.contains("OCSP - URI"), "{text}");
 }
 
 #[test]

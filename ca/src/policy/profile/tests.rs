@@ -122,7 +122,13 @@ fn what_cannot_be_meant_is_refused() {
 
 #[test]
 fn a_profile_without_ocsp_issues_no_must_staple() {
-    let rule = |text: &str| toml::from_str::<RawProfile>(text).unwrap().check("test").unwrap().must_staple;
+    let rule = |text: &str| {
+        toml::from_str::<RawProfile>(text)
+            .unwrap()
+            .check("test")
+            .unwrap()
+            .must_staple
+    };
     assert_eq!(rule(""), MustStaple::Allow);
     assert_eq!(rule("ocsp = false"), MustStaple::Refuse);
     assert_eq!(rule("ocsp = false\nmust_staple = 'refuse'"), MustStaple::Refuse);
