@@ -115,13 +115,10 @@ pub(super) async fn list(
     let limit = page.limit();
     let store = admin.registrar.store();
     let found = store
-        .orders(
-            None,
-            Page {
-                after: page.after()?,
-                limit,
-            },
-        )
+        .orders(Page {
+            after: page.after()?,
+            limit,
+        })
         .await?;
     let next = (found.len() >= limit)
         .then(|| found.last().map(|order| order.id.to_string()))

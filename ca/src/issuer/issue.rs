@@ -131,6 +131,7 @@ impl Recorded {
             return Err(SignFailure::BadSignature);
         }
         let der = encode::signed(&record.tbs, signer.algorithm(), &signature)?;
+        record.tbs = Vec::new();
         record.state = CertificateState::Issued { der };
         Ok(Signed { record })
     }

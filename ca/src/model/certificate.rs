@@ -31,7 +31,7 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub spki_sha256: [u8; 32],
-    /// The to-be-signed bytes: what was decided, before any signature exists.
+    /// The to-be-signed bytes: what was decided, before any signature exists. Empty once it is signed: the whole holds them.
     pub tbs: Vec<u8>,
     /// How far it has come.
     pub state: CertificateState,

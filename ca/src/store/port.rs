@@ -52,8 +52,8 @@ pub trait Store: Send + Sync + 'static {
     async fn order(&self, id: OrderId) -> Result<Option<OrderView>, ReadError>;
     /// Lists an account's orders from the newest to the oldest, each with its authorizations.
     async fn orders_of(&self, account: AccountId, page: Page<OrderId>) -> Result<Vec<OrderView>, ReadError>;
-    /// Lists all orders from the newest to the oldest; `progress` is a word of [`Progress::as_str`](crate::model::Progress::as_str).
-    async fn orders(&self, progress: Option<&str>, page: Page<OrderId>) -> Result<Vec<Order>, ReadError>;
+    /// Lists all orders from the newest to the oldest.
+    async fn orders(&self, page: Page<OrderId>) -> Result<Vec<Order>, ReadError>;
 
     /// Lists orders whose next certificate is due ([`Order::due`]), the longest due first, and returns when the next
     /// one after `now` falls due.
@@ -97,7 +97,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Finds a certificate.
     async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError>;
-    /// Lists certificates by serial.
+    /// Lists certificates by serial; those that end before a moment by their end, if nothing rarer is asked for.
     async fn certificates(&self, filter: &CertificateFilter, page: Page<Serial>)
     -> Result<Vec<Certificate>, ReadError>;
     /// Lists certificates that are intended and not finished, for the daemon's start.
@@ -191,14 +191,10 @@ pub struct CertificateFilter {
     pub profile: Option<String>,
     /// Only those that hold exactly this name.
     pub name: Option<Name>,
-    /// Only those with this key.
+    /// Only those with this key that no account has: the CA's own, and what an operator signed.
     pub spki_sha256: Option<[u8; 32]>,
     /// Only those that end before this.
     pub not_after_before: Option<Timestamp>,
-    /// Only those that were decided on from this time on.
-    pub created_from: Option<Timestamp>,
-    /// Only those that were decided on before this time.
-    pub created_before: Option<Timestamp>,
 }
 
 /// What pruning may delete. Each bound is a moment: what ended before it may go.

@@ -224,7 +224,7 @@ impl Store for MemoryStore {
     async fn orders_of(&self, _: AccountId, _: Page<OrderId>) -> Result<Vec<OrderView>, ReadError> {
         elsewhere()
     }
-    async fn orders(&self, _: Option<&str>, _: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
+    async fn orders(&self, _: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
         elsewhere()
     }
     async fn authorization(&self, _: AuthorizationId) -> Result<Option<Authorization>, ReadError> {

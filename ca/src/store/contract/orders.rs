@@ -91,7 +91,7 @@ pub(super) async fn listed_from_the_newest(store: &dyn Store) {
     // Three are made at the same moment, so that pages cannot go by time alone.
     for created in [1, 2, 2, 2, 3] {
         let new = order(ann, created, &[&part]);
-        of_ann.push((new.created, new.id));
+        of_ann.push(new.id);
         store.commit(batch(Change::Order(new))).await.unwrap();
     }
     let of_bob = Order {
@@ -101,8 +101,7 @@ pub(super) async fn listed_from_the_newest(store: &dyn Store) {
         ..order(bob, 9, &[])
     };
     store.commit(batch(Change::Order(of_bob.clone()))).await.unwrap();
-    of_ann.sort();
-    let newest_first: Vec<_> = of_ann.iter().rev().map(|(_, id)| *id).collect();
+    let newest_first: Vec<_> = of_ann.into_iter().rev().collect();
 
     let mut listed = Vec::new();
     let mut page = Page::first(2);
@@ -118,23 +117,10 @@ pub(super) async fn listed_from_the_newest(store: &dyn Store) {
     }
     assert_eq!(listed, newest_first);
 
-    let list = |progress, page| async move {
-        store
-            .orders(progress, page)
-            .await
-            .unwrap()
-            .iter()
-            .map(|o| o.id)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(list(None, Page::first(2)).await, [of_bob.id, newest_first[0]]);
-    assert_eq!(list(None, Page::after(of_bob.id, 9)).await, newest_first);
-    assert_eq!(list(Some("valid"), Page::first(9)).await, [of_bob.id]);
-    assert_eq!(
-        list(Some("open"), Page::after(newest_first[3], 9)).await,
-        newest_first[4..]
-    );
-    assert_eq!(list(Some("invalid"), Page::first(9)).await, []);
+    let list = async |page| -> Vec<_> { store.orders(page).await.unwrap().iter().map(|o| o.id).collect() };
+    assert_eq!(list(Page::first(2)).await, [of_bob.id, newest_first[0]]);
+    assert_eq!(list(Page::after(of_bob.id, 9)).await, newest_first);
+    assert_eq!(list(Page::after(newest_first[3], 9)).await, newest_first[4..]);
 }
 
 pub(super) async fn authorizations_are_found_by_name_and_time(store: &dyn Store) {
@@ -379,8 +365,6 @@ pub(super) async fn due_renewals_come_longest_due_first(store: &dyn Store) {
     assert_eq!(list(50, 9).await.0, [late.id, future.id]);
     let read = store.order(canceled.id).await.unwrap().unwrap().order;
     assert_eq!(read.progress, canceled.progress);
-    let listed = store.orders(Some("canceled"), Page::first(9)).await.unwrap();
-    assert_eq!(listed.iter().map(|order| order.id).collect::<Vec<_>>(), [canceled.id]);
 }
 
 pub(super) async fn renewals_are_counted_and_bounded(store: &dyn Store) {

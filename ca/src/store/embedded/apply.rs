@@ -10,7 +10,7 @@ use crate::{
     audit::{self, Chain},
     model::{
         Account, AuditEvent, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, Order,
-        Serial, Version,
+        Progress, Serial, Version,
     },
     store::{Batch, Change, Premise, Unique},
 };
@@ -40,9 +40,7 @@ impl Ledger {
             )
             .optional()?
             .unwrap_or(Chain::START);
-        let position = connection.query_row("SELECT value FROM counter WHERE name = 'status_position'", [], |row| {
-            rows::number(row, 0)
-        })?;
+        let position = reads::status_position(connection)?.0;
         Ok(Self { chain, position })
     }
 }
@@ -96,26 +94,22 @@ pub(super) fn in_savepoint<T>(
     result
 }
 
-fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
+/// Applies a batch; what a refused one has changed by then is for the caller to take back.
+pub(super) fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Batch) -> Result<(), Refusal> {
     batch
         .premises()
         .iter()
         .try_for_each(|premise| require(connection, premise))?;
-    let position = ledger.position;
     for change in &batch.changes {
         match change {
             Change::Account(account) => write_account(connection, account)?,
             Change::ExternalKey(key) => write_external_key(connection, key)?,
             Change::Order(order) => write_order(connection, order)?,
             Change::Authorization(authorization) => write_authorization(connection, authorization)?,
-            Change::Certificate(certificate) => write_certificate(connection, ledger, certificate)?,
+            Change::Certificate(certificate) => write_certificate(connection, ledger, batch, certificate)?,
             Change::BlockedKey(key) => write_blocked_key(connection, key)?,
             Change::Crl(crl) => write_crl(connection, crl)?,
         }
-    }
-    if ledger.position != position {
-        let sql = "UPDATE counter SET value = ?1 WHERE name = 'status_position'";
-        run(connection, sql, params![rows::count(ledger.position)])?;
     }
     batch
         .events
@@ -289,11 +283,11 @@ fn write_order(connection: &Connection, order: &Order) -> Result<(), Refusal> {
         Unique::Identity,
     )?;
     // The list never changes afterwards, so it is written with the order and never again.
-    for (place, authorization) in order.authorizations.iter().enumerate() {
+    for authorization in &order.authorizations {
         run(
             connection,
-            "INSERT INTO order_authorization (order_id, place, authorization_id) VALUES (?1, ?2, ?3)",
-            params![id, rows::count(place as u64), authorization.as_bytes()],
+            "INSERT INTO order_authorization (authorization_id, order_id) VALUES (?1, ?2)",
+            params![authorization.as_bytes(), id],
         )?;
     }
     Ok(())
@@ -340,38 +334,83 @@ fn write_authorization(connection: &Connection, authorization: &Authorization) -
     )
 }
 
-fn write_certificate(connection: &Connection, ledger: &mut Ledger, certificate: &Certificate) -> Result<(), Refusal> {
-    if certificate.version == Version::NEW {
-        insert_certificate(connection, certificate)?;
+fn write_certificate(
+    connection: &Connection,
+    ledger: &mut Ledger,
+    batch: &Batch,
+    certificate: &Certificate,
+) -> Result<(), Refusal> {
+    let is_new = certificate.version == Version::NEW;
+    let told = if is_new {
+        None
     } else {
-        replace_certificate(connection, certificate)?;
-    }
-    let told = told_status(connection, certificate.serial)?;
-    match (told, &certificate.state) {
-        (None, CertificateState::Intended | CertificateState::Void) => Ok(()),
-        (Some(_), CertificateState::Intended | CertificateState::Void) => Err(Refusal::Forbidden(
-            "a certificate that was signed cannot become one that was not",
-        )),
-        (told, CertificateState::Issued { .. } | CertificateState::Revoked { .. }) => {
-            let now = rows::revocation_columns(certificate.revocation());
-            if told == Some(now) {
-                Ok(())
-            } else {
-                tell_status(connection, ledger, certificate, now)
-            }
+        told_status(connection, certificate.serial)?
+    };
+    let now = rows::revocation_columns(certificate.revocation());
+    let position = match (&told, &certificate.state) {
+        (None, CertificateState::Intended | CertificateState::Void) => None,
+        (Some(_), CertificateState::Intended | CertificateState::Void) => {
+            return Err(Refusal::Forbidden(
+                "a certificate that was signed cannot become one that was not",
+            ));
         }
+        (Some((position, told)), _) if *told == now => Some(*position),
+        _ => Some(ledger.position + 1),
+    };
+    if is_new {
+        insert_certificate(
+            connection,
+            certificate,
+            position,
+            is_renewed(connection, batch, certificate)?,
+        )?;
+    } else {
+        replace_certificate(connection, certificate, position)?;
+    }
+    match (position, told.map(|(position, _)| position)) {
+        (Some(position), before) if before != Some(position) => {
+            tell_status(connection, ledger, certificate, now, before)
+        }
+        _ => Ok(()),
     }
 }
 
-fn insert_certificate(connection: &Connection, certificate: &Certificate) -> Result<(), Refusal> {
+/// Tells whether a certificate is one of an order's that is renewed.
+fn is_renewed(connection: &Connection, batch: &Batch, certificate: &Certificate) -> Sql<bool> {
+    let Some(id) = certificate.order else {
+        return Ok(false);
+    };
+    let in_batch = batch.changes.iter().find_map(|change| match change {
+        Change::Order(order) if order.id == id => Some(order),
+        _ => None,
+    });
+    match in_batch {
+        Some(order) => {
+            let renewed = matches!(order.progress, Progress::Renewing(_) | Progress::Canceled { .. });
+            Ok(renewed || order.auto_renewal.is_some())
+        }
+        None => connection
+            .prepare_cached(
+                "SELECT 1 FROM orders WHERE id = ?1 AND (progress IN ('renewing', 'canceled') OR due IS NOT NULL)",
+            )?
+            .exists([id.as_bytes()]),
+    }
+}
+
+fn insert_certificate(
+    connection: &Connection,
+    certificate: &Certificate,
+    position: Option<u64>,
+    renewed: bool,
+) -> Result<(), Refusal> {
     let serial = certificate.serial.as_bytes();
     let (revoked_at, reason, since) = rows::revocation_columns(certificate.revocation());
     insert(
         connection,
         "INSERT INTO certificate (serial, version, issuer, account, order_id, profile, names, subject, not_before,
             not_after, spki_sha256, tbs, state, der, revoked_at, revoked_reason, revoked_since, created,
-            replaced_by, renew_from)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+            replaced_by, renew_from, position, renewed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
         params![
             serial,
             rows::count(certificate.version.next().0),
@@ -393,6 +432,8 @@ fn insert_certificate(connection: &Connection, certificate: &Certificate) -> Res
             rows::micros(certificate.created),
             certificate.replaced_by.as_ref().map(|id| id.as_bytes()),
             certificate.renew_from.map(rows::micros),
+            position.map(rows::count),
+            renewed,
         ],
         Unique::Serial,
         Unique::Serial,
@@ -409,12 +450,16 @@ fn insert_certificate(connection: &Connection, certificate: &Certificate) -> Res
 }
 
 /// Replaces what can change. What was decided before the signature (names, key, times) never does.
-fn replace_certificate(connection: &Connection, certificate: &Certificate) -> Result<(), Refusal> {
+fn replace_certificate(
+    connection: &Connection,
+    certificate: &Certificate,
+    position: Option<u64>,
+) -> Result<(), Refusal> {
     let (revoked_at, reason, since) = rows::revocation_columns(certificate.revocation());
     replace(
         connection,
         "UPDATE certificate SET version = ?2, state = ?3, der = ?4, revoked_at = ?5, revoked_reason = ?6,
-            revoked_since = ?7, replaced_by = ?8, renew_from = ?9
+            revoked_since = ?7, replaced_by = ?8, renew_from = ?9, position = ?11, tbs = ?12
          WHERE serial = ?1 AND version = ?10",
         params![
             certificate.serial.as_bytes(),
@@ -427,16 +472,23 @@ fn replace_certificate(connection: &Connection, certificate: &Certificate) -> Re
             certificate.replaced_by.as_ref().map(|id| id.as_bytes()),
             certificate.renew_from.map(rows::micros),
             rows::count(certificate.version.0),
+            position.map(rows::count),
+            certificate.tbs,
         ],
         Unique::Serial,
     )
 }
 
-/// Returns what the status feed last told about a serial, if anything.
-fn told_status(connection: &Connection, serial: Serial) -> Sql<Option<rows::RevocationColumns>> {
+/// Returns where and what the status feed last told about a serial, if anything.
+fn told_status(connection: &Connection, serial: Serial) -> Sql<Option<(u64, rows::RevocationColumns)>> {
     connection
-        .prepare_cached("SELECT revoked_at, revoked_reason, revoked_since FROM status_feed WHERE serial = ?1")?
-        .query_row([serial.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached(
+            "SELECT position, revoked_at, revoked_reason, revoked_since FROM certificate
+             WHERE serial = ?1 AND position IS NOT NULL",
+        )?
+        .query_row([serial.as_bytes()], |row| {
+            Ok((rows::number(row, 0)?, (row.get(1)?, row.get(2)?, row.get(3)?)))
+        })
         .optional()
 }
 
@@ -446,13 +498,16 @@ fn tell_status(
     ledger: &mut Ledger,
     certificate: &Certificate,
     (revoked_at, reason, since): rows::RevocationColumns,
+    before: Option<u64>,
 ) -> Result<(), Refusal> {
     ledger.position += 1;
-    run(
-        connection,
-        "DELETE FROM status_feed WHERE serial = ?1",
-        [certificate.serial.as_bytes()],
-    )?;
+    if let Some(before) = before {
+        run(
+            connection,
+            "DELETE FROM status_feed WHERE position = ?1",
+            [rows::count(before)],
+        )?;
+    }
     run(
         connection,
         "INSERT INTO status_feed (position, issuer, serial, not_after, revoked_at, revoked_reason, revoked_since)

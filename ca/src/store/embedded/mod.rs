@@ -14,6 +14,8 @@ mod schema;
 mod writer;
 
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{
@@ -241,11 +243,8 @@ impl Store for SqliteStore {
         self.readers.read(move |c| reads::orders_of(c, account, &page)).await
     }
 
-    async fn orders(&self, progress: Option<&str>, page: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
-        let progress = progress.map(str::to_owned);
-        self.readers
-            .read(move |c| reads::orders(c, progress.as_deref(), &page))
-            .await
+    async fn orders(&self, page: Page<OrderId>) -> Result<Vec<Order>, ReadError> {
+        self.readers.read(move |c| reads::orders(c, &page)).await
     }
 
     async fn orders_due(&self, now: Timestamp, limit: usize) -> Result<(Vec<Order>, Option<Timestamp>), ReadError> {

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde_json::json;
+use sigillo_protocol::acme::identifier::Name;
 
 use super::{
     apply::{self, Ledger, Refusal, run},
     rows::{self, Sql},
 };
 use crate::{
-    model::{Action, Actor, AuditEvent},
+    model::{Action, Actor, AuditEvent, Order},
     store::{PruneLimits, Pruned},
 };
 
@@ -30,16 +31,13 @@ const AUTHORIZATIONS: &str = "SELECT id FROM authorizations WHERE expires < ?1 A
 /// until the issuer's last CRL is from after that and knows of the revocation.
 const CERTIFICATES: &str = "SELECT serial FROM certificate WHERE not_after < ?1 AND
         (state = 'issued' OR state = 'void' OR (state = 'revoked' AND EXISTS
-            (SELECT 1 FROM crl JOIN status_feed ON status_feed.serial = certificate.serial
-             WHERE crl.issuer = certificate.issuer AND crl.this_update > certificate.not_after
-                AND crl.position >= status_feed.position)))
+            (SELECT 1 FROM crl WHERE crl.issuer = certificate.issuer AND crl.this_update > certificate.not_after
+                AND crl.position >= certificate.position)))
      ORDER BY not_after LIMIT ?2";
 
 /// The certificates of an order that is or was renewed; those that were revoked go by the rule above.
-const RENEWED: &str = "SELECT certificate.serial FROM orders JOIN certificate ON certificate.order_id = orders.id
-     WHERE orders.progress IN ('renewing', 'canceled') AND certificate.not_after < ?1
-        AND certificate.state IN ('issued', 'void')
-     ORDER BY certificate.not_after LIMIT ?2";
+const RENEWED: &str = "SELECT serial FROM certificate
+     WHERE renewed AND not_after < ?1 AND state IN ('issued', 'void') ORDER BY not_after LIMIT ?2";
 
 /// Deletes one portion, and records how much it was if it was anything.
 pub(super) fn prune(
@@ -59,21 +57,17 @@ fn prune_all(
 ) -> Result<Pruned, Refusal> {
     let count_max = limits.count_max.min(PORTION_MAX);
     let mut pruned = Pruned::default();
-    // Those of the orders first: the order that tells which they are may go in this portion.
     let renewed = (RENEWED, Some(limits.renewed_expired_before));
     for (sql, bound) in [renewed, (CERTIFICATES, limits.certificates_expired_before)] {
         let Some(bound) = bound else { continue };
         let left = count_max.saturating_sub(usize::try_from(pruned.certificates).unwrap_or(usize::MAX));
         for serial in ended_before(connection, sql, bound, left)? {
-            run(connection, "DELETE FROM status_feed WHERE serial = ?1", [&serial])?;
-            // Its names go with it.
-            run(connection, "DELETE FROM certificate WHERE serial = ?1", [&serial])?;
+            delete_certificate(connection, ledger, &serial)?;
             pruned.certificates += 1;
         }
     }
     for id in ended_before(connection, ORDERS, limits.orders_ended_before, count_max)? {
-        // Its list of authorizations goes with it.
-        run(connection, "DELETE FROM orders WHERE id = ?1", [id])?;
+        delete_order(connection, &id)?;
         pruned.orders += 1;
     }
     for id in ended_before(connection, AUTHORIZATIONS, limits.orders_ended_before, count_max)? {
@@ -84,6 +78,39 @@ fn prune_all(
         apply::record(connection, ledger, &event(pruned, now))?;
     }
     Ok(pruned)
+}
+
+/// Deletes a certificate, its names and what the feed says about it; the feed's end is remembered.
+fn delete_certificate(connection: &Connection, ledger: &Ledger, serial: &[u8]) -> Sql<()> {
+    let (names, position): (Vec<Name>, Option<i64>) = connection
+        .prepare_cached("SELECT names, position FROM certificate WHERE serial = ?1")?
+        .query_row([serial], |row| Ok((rows::from_body(row, 0)?, row.get(1)?)))?;
+    for name in names {
+        let sql = "DELETE FROM certificate_name WHERE name = ?1 AND serial = ?2";
+        run(connection, sql, params![rows::name(&name), serial])?;
+    }
+    if let Some(position) = position {
+        if position == rows::count(ledger.position) {
+            let sql = "UPDATE counter SET value = ?1 WHERE name = 'status_position'";
+            run(connection, sql, [position])?;
+        }
+        run(connection, "DELETE FROM status_feed WHERE position = ?1", [position])?;
+    }
+    run(connection, "DELETE FROM certificate WHERE serial = ?1", [serial])?;
+    Ok(())
+}
+
+/// Deletes an order and what says that it names authorizations.
+fn delete_order(connection: &Connection, id: &[u8]) -> Sql<()> {
+    let order: Order = connection
+        .prepare_cached("SELECT body FROM orders WHERE id = ?1")?
+        .query_row([id], |row| rows::from_body(row, 0))?;
+    for authorization in &order.authorizations {
+        let sql = "DELETE FROM order_authorization WHERE authorization_id = ?1 AND order_id = ?2";
+        run(connection, sql, params![authorization.as_bytes(), id])?;
+    }
+    run(connection, "DELETE FROM orders WHERE id = ?1", [id])?;
+    Ok(())
 }
 
 fn ended_before(connection: &Connection, sql: &str, bound: Timestamp, count_max: usize) -> Sql<Vec<Vec<u8>>> {

@@ -22,6 +22,9 @@ use crate::{
     store::{CertificateFilter, OrderView, Page},
 };
 
+/// The words of a certificate's state.
+const CERTIFICATE_STATES: [&str; 4] = ["intended", "issued", "revoked", "void"];
+
 const EXTERNAL_KEY: &str = "SELECT kid, version, hmac, label, created, account, disabled FROM external_key";
 
 fn one<T>(c: &Connection, sql: &str, params: impl Params, read: impl FnOnce(&Row<'_>) -> Sql<T>) -> Sql<Option<T>> {
@@ -73,10 +76,10 @@ pub(super) fn order(c: &Connection, id: OrderId) -> Sql<Option<OrderView>> {
 
 /// Adds an order's authorizations, in its order.
 fn view(c: &Connection, order: Order) -> Sql<OrderView> {
-    let sql = "SELECT body FROM order_authorization
-         JOIN authorizations ON authorizations.id = order_authorization.authorization_id
-         WHERE order_id = ?1 ORDER BY place";
-    let authorizations = many(c, sql, [order.id.as_bytes()], |row| rows::from_body(row, 0))?;
+    let mut authorizations = Vec::with_capacity(order.authorizations.len());
+    for id in &order.authorizations {
+        authorizations.extend(authorization(c, *id)?);
+    }
     Ok(OrderView { order, authorizations })
 }
 
@@ -87,26 +90,22 @@ pub(super) fn orders_of(c: &Connection, account: AccountId, page: &Page<OrderId>
         .collect()
 }
 
-pub(super) fn orders(c: &Connection, progress: Option<&str>, page: &Page<OrderId>) -> Sql<Vec<Order>> {
-    match progress {
-        Some(word) => orders_where(c, "progress = ?1", word, page),
-        None => orders_where(c, "?1 = 0", 0, page),
-    }
+pub(super) fn orders(c: &Connection, page: &Page<OrderId>) -> Sql<Vec<Order>> {
+    orders_where(c, "?1 = 0", 0, page)
 }
 
-/// Lists orders from the newest to the oldest. A page after an order that is gone is empty: it was
-/// among the oldest, so there is nothing behind it for long.
+/// Lists orders from the newest to the oldest: rows are numbered as they come. A page after an order that is
+/// gone is empty: it was among the oldest, so there is nothing behind it for long.
 fn orders_where(c: &Connection, condition: &str, value: impl rusqlite::ToSql, page: &Page<OrderId>) -> Sql<Vec<Order>> {
     let Some(after) = &page.after else {
-        let sql = format!("SELECT body FROM orders WHERE {condition} ORDER BY created DESC, id DESC LIMIT ?2");
+        let sql = format!("SELECT body FROM orders WHERE {condition} ORDER BY rowid DESC LIMIT ?2");
         return many(c, &sql, params![value, limit(page.limit)], |row| {
             rows::from_body(row, 0)
         });
     };
     let sql = format!(
         "SELECT body FROM orders
-         WHERE {condition} AND (created, id) < (SELECT created, id FROM orders WHERE id = ?3)
-         ORDER BY created DESC, id DESC LIMIT ?2"
+         WHERE {condition} AND rowid < (SELECT rowid FROM orders WHERE id = ?3) ORDER BY rowid DESC LIMIT ?2"
     );
     many(c, &sql, params![value, limit(page.limit), after.as_bytes()], |row| {
         rows::from_body(row, 0)
@@ -228,11 +227,21 @@ pub(super) fn certificates(c: &Connection, filter: &CertificateFilter, page: &Pa
             conditions.push(condition.replace('?', &format!("?{}", values.len())));
         }
     };
-    narrow(
-        "certificate.serial > ?",
-        page.after.map(|serial| serial.as_bytes().to_vec().into()),
-    );
-    narrow("state = ?", filter.state.clone().map(Value::from));
+    // What ends soon is listed by its end, where nothing else says which rows to look at.
+    let by_end = filter.not_after_before.is_some()
+        && filter.name.is_none()
+        && filter.account.is_none()
+        && filter.spki_sha256.is_none()
+        && filter.state.as_deref().is_none_or(|state| state == "issued");
+    let (after, order) = if by_end {
+        (
+            "(not_after, certificate.rowid) > (SELECT not_after, rowid FROM certificate WHERE serial = ?)",
+            "not_after, certificate.rowid",
+        )
+    } else {
+        ("certificate.serial > ?", "certificate.serial")
+    };
+    narrow(after, page.after.map(|serial| serial.as_bytes().to_vec().into()));
     narrow("account = ?", filter.account.map(|id| id.as_bytes().to_vec().into()));
     narrow("profile = ?", filter.profile.clone().map(Value::from));
     narrow("name = ?", filter.name.as_ref().map(|name| rows::name(name).into()));
@@ -241,14 +250,19 @@ pub(super) fn certificates(c: &Connection, filter: &CertificateFilter, page: &Pa
         "not_after < ?",
         filter.not_after_before.map(|time| rows::micros(time).into()),
     );
-    narrow(
-        "created >= ?",
-        filter.created_from.map(|time| rows::micros(time).into()),
-    );
-    narrow(
-        "created < ?",
-        filter.created_before.map(|time| rows::micros(time).into()),
-    );
+    // In words, since the index on the rarer states is used only where the text shows that it holds them all.
+    match &filter.state {
+        Some(state) if CERTIFICATE_STATES.contains(&state.as_str()) => conditions.push(if state == "issued" {
+            "state = 'issued'".to_owned()
+        } else {
+            format!("state = '{state}' AND state <> 'issued'")
+        }),
+        Some(_) => return Ok(Vec::new()),
+        None => {}
+    }
+    if filter.spki_sha256.is_some() {
+        conditions.push("account IS NULL".to_owned());
+    }
     values.push(limit(page.limit).into());
 
     let names = if filter.name.is_some() {
@@ -262,15 +276,17 @@ pub(super) fn certificates(c: &Connection, filter: &CertificateFilter, page: &Pa
         format!(" WHERE {}", conditions.join(" AND "))
     };
     let sql = format!(
-        "SELECT {CERTIFICATE_COLUMNS} FROM certificate{names}{narrowed} ORDER BY certificate.serial LIMIT ?{}",
+        "SELECT {CERTIFICATE_COLUMNS} FROM certificate{names}{narrowed} ORDER BY {order} LIMIT ?{}",
         values.len()
     );
     many(c, &sql, rusqlite::params_from_iter(values), rows::certificate)
 }
 
 pub(super) fn certificates_intended(c: &Connection, at_most: usize) -> Sql<Vec<Certificate>> {
-    let sql =
-        format!("SELECT {CERTIFICATE_COLUMNS} FROM certificate WHERE state = 'intended' ORDER BY serial LIMIT ?1");
+    let sql = format!(
+        "SELECT {CERTIFICATE_COLUMNS} FROM certificate WHERE state = 'intended' AND state <> 'issued'
+         ORDER BY serial LIMIT ?1"
+    );
     many(c, &sql, [limit(at_most)], rows::certificate)
 }
 
@@ -317,14 +333,15 @@ pub(super) fn status_feed(c: &Connection, after: u64, at_most: usize) -> Sql<Vec
 }
 
 pub(super) fn status_position(c: &Connection) -> Sql<(u64, [u8; 16])> {
-    let sql = "SELECT counter.value, meta.value FROM counter, meta
-         WHERE counter.name = 'status_position' AND meta.name = ?1";
+    // The feed's end, unless that was pruned: then it stands in the counter.
+    let sql = "SELECT MAX(counter.value, COALESCE((SELECT MAX(position) FROM status_feed), 0)), meta.value
+         FROM counter, meta WHERE counter.name = 'status_position' AND meta.name = ?1";
     c.prepare_cached(sql)?
         .query_row([schema::IDENTITY], |row| Ok((rows::number(row, 0)?, row.get(1)?)))
 }
 
 pub(super) fn status(c: &Connection, serial: Serial) -> Sql<Option<StatusRecord>> {
-    let sql = format!("SELECT {STATUS_COLUMNS} FROM status_feed WHERE serial = ?1");
+    let sql = format!("SELECT {STATUS_COLUMNS} FROM certificate WHERE serial = ?1 AND position IS NOT NULL");
     one(c, &sql, [serial.as_bytes()], rows::status)
 }
 

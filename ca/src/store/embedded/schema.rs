@@ -11,7 +11,7 @@ use super::OpenError;
 /// The steps, each from the version before it; a store's version is how many it has taken.
 ///
 /// A step that was released is never changed: what is wrong with it is mended by the next one.
-const STEPS: &[&str] = &[FIRST, RENEWED_ORDERS];
+const STEPS: &[&str] = &[FIRST, RENEWED_ORDERS, FEWER_TREES];
 
 const FIRST: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -148,6 +148,74 @@ const RENEWED_ORDERS: &str = "
     CREATE INDEX certificate_by_order ON certificate (order_id, not_after) WHERE order_id IS NOT NULL;
 ";
 
+/// Each tree that a row stands in costs a written page for each certificate once the trees are large, so what is
+/// left is what somebody asks for: integer keys where rows come in order, one entry instead of a second table, and
+/// partial indexes on the few that are not as most are. What a certificate's record said twice (its status, and its
+/// to-be-signed bytes within the whole) it says once.
+const FEWER_TREES: &str = "
+    DROP INDEX orders_by_account;
+    DROP INDEX orders_by_created;
+    DROP INDEX orders_by_progress;
+    CREATE INDEX orders_by_account ON orders (account);
+
+    CREATE TABLE names_order (
+        authorization_id BLOB NOT NULL,
+        order_id BLOB NOT NULL,
+        PRIMARY KEY (authorization_id, order_id)
+    ) WITHOUT ROWID;
+    INSERT OR IGNORE INTO names_order SELECT authorization_id, order_id FROM order_authorization ORDER BY 1, 2;
+    DROP TABLE order_authorization;
+    ALTER TABLE names_order RENAME TO order_authorization;
+
+    DROP INDEX certificate_by_state;
+    DROP INDEX certificate_by_key;
+    DROP INDEX certificate_by_created;
+    DROP INDEX certificate_by_order;
+    ALTER TABLE certificate ADD COLUMN renewed BOOLEAN NOT NULL DEFAULT FALSE;
+    ALTER TABLE certificate ADD COLUMN position BIGINT;
+    UPDATE certificate SET
+        tbs = CASE WHEN der IS NULL THEN tbs ELSE x'' END,
+        position = (SELECT position FROM status_feed WHERE status_feed.serial = certificate.serial),
+        renewed = EXISTS (SELECT 1 FROM orders WHERE orders.id = certificate.order_id
+            AND (orders.progress IN ('renewing', 'canceled') OR orders.due IS NOT NULL));
+    CREATE INDEX certificate_by_state ON certificate (state, serial) WHERE state <> 'issued';
+    CREATE INDEX certificate_by_own_key ON certificate (spki_sha256, serial) WHERE account IS NULL;
+    CREATE INDEX certificate_renewed ON certificate (not_after) WHERE renewed;
+
+    CREATE TABLE named (
+        name TEXT NOT NULL,
+        serial BLOB NOT NULL,
+        PRIMARY KEY (name, serial)
+    ) WITHOUT ROWID;
+    INSERT INTO named SELECT name, serial FROM certificate_name ORDER BY 1, 2;
+    DROP TABLE certificate_name;
+    ALTER TABLE named RENAME TO certificate_name;
+
+    CREATE TABLE feed (
+        position INTEGER PRIMARY KEY,
+        issuer TEXT NOT NULL,
+        serial BLOB NOT NULL,
+        not_after BIGINT NOT NULL,
+        revoked_at BIGINT,
+        revoked_reason BIGINT,
+        revoked_since BIGINT
+    );
+    INSERT INTO feed SELECT position, issuer, serial, not_after, revoked_at, revoked_reason, revoked_since
+        FROM status_feed ORDER BY position;
+    DROP TABLE status_feed;
+    ALTER TABLE feed RENAME TO status_feed;
+    CREATE INDEX status_feed_by_revoked ON status_feed (issuer, serial) WHERE revoked_at IS NOT NULL;
+
+    CREATE TABLE log (
+        sequence INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL,
+        event TEXT NOT NULL
+    );
+    INSERT INTO log SELECT sequence, hash, event FROM audit ORDER BY sequence;
+    DROP TABLE audit;
+    ALTER TABLE log RENAME TO audit;
+";
+
 /// The name of the store's own identity in `meta`.
 pub(super) const IDENTITY: &str = "identity";
 
@@ -238,6 +306,59 @@ mod tests {
             )
             .unwrap();
         assert_eq!(row, (4, None, STEPS.len() as i64));
+    }
+
+    #[test]
+    fn a_store_before_fewer_trees_keeps_what_was_said_of_its_certificates() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let second = [
+            "CREATE TABLE schema_version (version BIGINT NOT NULL); INSERT INTO schema_version VALUES (2);",
+            FIRST,
+            RENEWED_ORDERS,
+            "INSERT INTO meta VALUES ('identity', zeroblob(16));
+             INSERT INTO orders (id, version, account, created, expires, progress, body, due) VALUES
+                (x'01', 1, x'0a', 3, 4, 'valid', '{}', NULL), (x'02', 1, x'0a', 3, 4, 'renewing', '{}', 9);
+             INSERT INTO order_authorization VALUES (x'01', 0, x'aa'), (x'01', 1, x'bb'), (x'02', 0, x'aa');
+             INSERT INTO certificate (serial, version, issuer, order_id, profile, names, subject, not_before, not_after,
+                spki_sha256, tbs, state, der, revoked_at, created) VALUES
+                (x'11', 1, 'i', x'01', 'p', '[]', '', 0, 9, x'00', x'30', 'issued', x'3030', NULL, 0),
+                (x'12', 1, 'i', x'02', 'p', '[]', '', 0, 9, x'00', x'30', 'revoked', x'3030', 5, 0),
+                (x'13', 1, 'i', x'02', 'p', '[]', '', 0, 9, x'00', x'31', 'intended', NULL, NULL, 0);
+             INSERT INTO certificate_name VALUES ('dns:b', x'11'), ('dns:a', x'11'), ('dns:a', x'12');
+             INSERT INTO status_feed VALUES (1, 'i', x'11', 9, NULL, NULL, NULL), (3, 'i', x'12', 9, 5, NULL, NULL);
+             UPDATE counter SET value = 3;
+             INSERT INTO audit VALUES (1, x'01', '{}'), (2, x'02', '{}');",
+        ];
+        for text in second {
+            connection.execute_batch(text).unwrap();
+        }
+        migrate(&mut connection).unwrap();
+        let rows = |sql: &str| -> Vec<String> {
+            let mut statement = connection.prepare(sql).unwrap();
+            let read = statement.query_map([], |row| row.get(0)).unwrap();
+            read.collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(
+            rows("SELECT format('%s %s %s %s', hex(serial), hex(tbs), position, renewed) FROM certificate ORDER BY 1"),
+            ["11  1 0", "12  3 1", "13 31  1"]
+        );
+        assert_eq!(
+            rows("SELECT format('%s %s', name, hex(serial)) FROM certificate_name").len(),
+            3
+        );
+        assert_eq!(
+            rows("SELECT hex(authorization_id) || hex(order_id) FROM order_authorization"),
+            ["AA01", "AA02", "BB01"]
+        );
+        assert_eq!(
+            rows("SELECT format('%d %s', position, hex(serial)) FROM status_feed"),
+            ["1 11", "3 12"]
+        );
+        assert_eq!(rows("SELECT format('%d', sequence) FROM audit"), ["1", "2"]);
+        assert_eq!(
+            crate::store::embedded::reads::status_position(&connection).unwrap().0,
+            3
+        );
     }
 
     #[test]

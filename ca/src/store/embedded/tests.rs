@@ -154,7 +154,7 @@ async fn a_full_store_refuses_without_doubt_and_takes_up_again_when_there_is_roo
 
     let big = |n: usize| {
         let mut big = certificate(&["a.example"], n as i64);
-        big.tbs = vec![0; 40_000];
+        big.tbs = vec![0; 400_000];
         batch(Change::Certificate(big))
     };
     let error = store.commit(big(1)).await.unwrap_err();

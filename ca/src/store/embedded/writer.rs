@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -25,6 +26,15 @@ pub(super) const QUEUE_LENGTH_MAX: usize = 1024;
 /// How many requests share one fsync. More would make the first wait for the last without saving
 /// anything: at this size the fsync is already a small part of the time.
 const GROUP_LENGTH_MAX: usize = 256;
+
+/// How long a group waits for those who are expected at most: the time of a sync on a good disk, which they then share.
+const GATHER_MAX: Duration = Duration::from_millis(2);
+
+/// How long the writer sleeps between looks for those who are expected.
+const GATHER_LOOK: Duration = Duration::from_micros(100);
+
+/// From how many at a time on it is worth waiting for others: one or two would only wait for themselves.
+const GATHER_FROM: f64 = 3.0;
 
 /// What the writer is asked for.
 pub(super) enum Request {
@@ -46,10 +56,41 @@ pub(super) struct Writer {
     broken: Option<String>,
     /// Tells others about it.
     writable: Arc<AtomicBool>,
+    gathering: Gathering,
 }
 
-/// An answer that waits for the group's commit.
-type Answer = Box<dyn FnOnce(&GroupOutcome) + Send>;
+/// Decides how long a group waits for others to join, so that a sync is shared by as many as there are.
+///
+/// Whoever commits comes back when he was answered and has done his part; so the next group is about as large as
+/// the last ones, if it is waited for. Nobody waits longer than about as long as the last commit took.
+#[derive(Debug, Default)]
+struct Gathering {
+    /// How many are expected: the largest group of late.
+    expected: f64,
+    /// How long the last commit took.
+    last_commit: Duration,
+}
+
+impl Gathering {
+    /// How much of the largest group's size is left after another group.
+    const FADING: f64 = 0.9;
+    /// What part of those who are expected is enough.
+    const ENOUGH: f64 = 0.75;
+
+    /// Returns how many to wait for, and how long at most.
+    fn wish(&self) -> (usize, Duration) {
+        if self.expected < GATHER_FROM {
+            return (1, Duration::ZERO);
+        }
+        let wanted = (self.expected * Self::ENOUGH).ceil() as usize;
+        (wanted, self.last_commit.min(GATHER_MAX))
+    }
+
+    fn note(&mut self, group: usize, took: Duration) {
+        self.expected = (self.expected * Self::FADING).max(group as f64);
+        self.last_commit = took;
+    }
+}
 
 /// How a group ended.
 enum GroupOutcome {
@@ -73,6 +114,7 @@ impl Writer {
             changed,
             broken: None,
             writable,
+            gathering: Gathering::default(),
         };
         thread::Builder::new()
             .name("store-writer".into())
@@ -81,12 +123,7 @@ impl Writer {
 
     fn run(mut self) {
         while let Some(request) = self.queue.blocking_recv() {
-            let mut group = vec![request];
-            while group.len() < GROUP_LENGTH_MAX
-                && let Ok(request) = self.queue.try_recv()
-            {
-                group.push(request);
-            }
+            let group = self.gather(request);
             let (reads, writes): (Vec<_>, Vec<_>) = group
                 .into_iter()
                 .partition(|request| matches!(request, Request::Read(_)));
@@ -100,7 +137,30 @@ impl Writer {
         }
     }
 
+    /// Collects a group: all that wait, and for a moment those who are expected.
+    fn gather(&mut self, first: Request) -> Vec<Request> {
+        // A read is not to wait for others; it cannot come here but where the store is in memory.
+        let in_haste = matches!(first, Request::Read(_));
+        let (wanted, patience) = self.gathering.wish();
+        let mut group = vec![first];
+        let began = Instant::now();
+        loop {
+            while group.len() < GROUP_LENGTH_MAX
+                && let Ok(request) = self.queue.try_recv()
+            {
+                group.push(request);
+            }
+            if in_haste || group.len() >= wanted || began.elapsed() >= patience {
+                return group;
+            }
+            thread::sleep(GATHER_LOOK);
+        }
+    }
+
     /// Applies a group in one transaction, and answers when COMMIT has returned.
+    ///
+    /// First without a savepoint for each part: they cost a copy of each page. Where a part is refused after it has
+    /// changed something, all is taken back and done again with savepoints.
     fn write(&mut self, group: Vec<Request>) {
         if group.is_empty() {
             return;
@@ -112,34 +172,66 @@ impl Writer {
         if let Err(error) = apply::run(&self.connection, "BEGIN IMMEDIATE", []) {
             return refuse(group, &error.to_string());
         }
-        let before = self.ledger;
+        let (size, before) = (group.len(), self.ledger);
         let mut spoiled = false;
-        let answers: Vec<Answer> = group
-            .into_iter()
-            .map(|request| self.apply(request, &mut spoiled))
-            .collect();
+        let all_at_once = self.apply_plainly(&group);
+        if all_at_once.is_none() {
+            self.ledger = before;
+            if !self.connection.is_autocommit()
+                && let Err(error) = apply::run(&self.connection, "ROLLBACK TO whole", [])
+            {
+                tracing::warn!(%error, "a group could not be taken back");
+                spoiled = true;
+            }
+        }
+        let results = all_at_once.unwrap_or_else(|| group.iter().map(|r| self.apply(r, &mut spoiled)).collect());
+        let began = Instant::now();
         let outcome = self.finish(before, spoiled);
+        self.gathering.note(size, began.elapsed());
+        let answers = group.into_iter().zip(results);
         if let GroupOutcome::Failed { message, in_doubt } = &outcome {
             tracing::error!(message, in_doubt, "a group of changes was not committed");
         }
-        for answer in answers {
-            answer(&outcome);
+        for (request, result) in answers {
+            answer(request, result, &outcome);
         }
     }
 
-    fn apply(&mut self, request: Request, spoiled: &mut bool) -> Answer {
+    /// Applies all parts without savepoints; `None` if one of them has to be taken back.
+    fn apply_plainly(&mut self, group: &[Request]) -> Option<Vec<Result<Pruned, Refusal>>> {
+        apply::run(&self.connection, "SAVEPOINT whole", []).ok()?;
+        let mut results = Vec::with_capacity(group.len());
+        for request in group {
+            let (ledger, changes) = (self.ledger, self.connection.total_changes());
+            let result = match request {
+                Request::Commit(batch, _) => {
+                    apply::apply_all(&self.connection, &mut self.ledger, batch).map(|()| Pruned::default())
+                }
+                Request::Prune(limits, now, _) => prune::prune(&self.connection, &mut self.ledger, *limits, *now),
+                Request::Read(_) => Ok(Pruned::default()),
+            };
+            let has_changed = self.ledger != ledger || self.connection.total_changes() != changes;
+            if self.connection.is_autocommit() || (result.is_err() && has_changed) {
+                return None;
+            }
+            if let Err(Refusal::Engine(_) | Refusal::Spoiled(_)) = &result {
+                return None;
+            }
+            results.push(result);
+        }
+        Some(results)
+    }
+
+    fn apply(&mut self, request: &Request, spoiled: &mut bool) -> Result<Pruned, Refusal> {
         match request {
-            Request::Commit(batch, answer) => {
-                let result = self.attempt(spoiled, |connection, ledger| apply::apply(connection, ledger, &batch));
-                answer_later(answer, result)
-            }
-            Request::Prune(limits, now, answer) => {
-                let prune =
-                    |connection: &Connection, ledger: &mut Ledger| prune::prune(connection, ledger, limits, now);
-                answer_later(answer, self.attempt(spoiled, prune))
-            }
+            Request::Commit(batch, _) => self
+                .attempt(spoiled, |connection, ledger| apply::apply(connection, ledger, batch))
+                .map(|()| Pruned::default()),
+            Request::Prune(limits, now, _) => self.attempt(spoiled, |connection, ledger| {
+                prune::prune(connection, ledger, *limits, *now)
+            }),
             // They were taken out before the transaction began.
-            Request::Read(_) => Box::new(|_| {}),
+            Request::Read(_) => Ok(Pruned::default()),
         }
     }
 
@@ -219,15 +311,15 @@ impl Writer {
     }
 }
 
-/// Keeps a request's answer until its group has ended.
-fn answer_later<T: Send + 'static>(
-    answer: oneshot::Sender<Result<T, CommitError>>,
-    result: Result<T, Refusal>,
-) -> Answer {
-    Box::new(move |outcome| {
-        // Whoever asked may have gone away; what was committed stays committed.
-        let _ = answer.send(judge(result, outcome));
-    })
+/// Answers a request when its group has ended.
+fn answer(request: Request, result: Result<Pruned, Refusal>, outcome: &GroupOutcome) {
+    let result = judge(result, outcome);
+    // Whoever asked may have gone away; what was committed stays committed.
+    match request {
+        Request::Commit(_, answer) => drop(answer.send(result.map(drop))),
+        Request::Prune(_, _, answer) => drop(answer.send(result)),
+        Request::Read(_) => {}
+    }
 }
 
 /// Returns what a request gets, from how it was applied and how its group ended.
