@@ -18,6 +18,9 @@ pub(super) mod tag {
     pub const SET: u8 = 0x31;
     pub const CONTEXT_0: u8 = 0x80;
     pub const CONTEXT_0_CONSTRUCTED: u8 = 0xa0;
+    pub const CONTEXT_1_CONSTRUCTED: u8 = 0xa1;
+    pub const CONTEXT_2: u8 = 0x82;
+    pub const CONTEXT_2_CONSTRUCTED: u8 = 0xa2;
     pub const CONTEXT_6: u8 = 0x86;
 }
 
@@ -37,6 +40,14 @@ pub(super) fn push_header(out: &mut Vec<u8>, tag: u8, length: usize) {
     let zeros = octets.iter().take_while(|octet| **octet == 0).count();
     out.push(0x80 | (octets.len() - zeros) as u8);
     out.extend_from_slice(&octets[zeros..]);
+}
+
+/// Returns how many octets tag and length take before a content of so many.
+pub(super) fn header_octets(length: usize) -> usize {
+    match length {
+        0..0x80 => 2,
+        _ => 2 + (usize::BITS - length.leading_zeros()).div_ceil(8) as usize,
+    }
 }
 
 /// Appends one whole element.
@@ -146,6 +157,7 @@ mod tests {
             let mut out = Vec::new();
             push_header(&mut out, tag::SEQUENCE, length);
             assert_eq!(out, expected, "length {length}");
+            assert_eq!(header_octets(length), expected.len(), "length {length}");
         }
     }
 

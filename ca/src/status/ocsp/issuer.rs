@@ -10,14 +10,14 @@ use const_oid::{
         rfc5912::{ID_SHA_1, ID_SHA_256, ID_SHA_384, ID_SHA_512},
     },
 };
-use der::{Decode, Encode, asn1::OctetString};
+use der::{Decode, Encode};
 use jiff::Timestamp;
 use x509_cert::{Certificate, ext::pkix::ExtendedKeyUsage};
-use x509_ocsp::ResponderId;
 
 use crate::{
     model::IssuerId,
     signer::{SharedSigner, SignatureAlgorithm},
+    status::encode::{algorithm_identifier, element, tag},
 };
 
 /// The hash algorithms by which a CertID may name an issuer.
@@ -40,6 +40,17 @@ impl HashAlgorithm {
     /// Finds the algorithm of an object identifier.
     pub fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.oid() == oid)
+    }
+
+    /// Finds the algorithm of an object identifier's content octets.
+    pub(super) fn from_oid_content(content: &[u8]) -> Option<Self> {
+        Some(match content {
+            [0x2b, 0x0e, 0x03, 0x02, 0x1a] => Self::Sha1,
+            [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01] => Self::Sha256,
+            [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02] => Self::Sha384,
+            [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03] => Self::Sha512,
+            _ => return None,
+        })
     }
 
     /// Returns its object identifier.
@@ -89,8 +100,13 @@ impl From<der::Error> for ResponderError {
 /// A key with the certificate that delegates the signing of answers to it.
 pub struct Responder {
     pub(super) signer: SharedSigner,
-    pub(super) certificate: Certificate,
-    pub(super) id: ResponderId,
+    certificate: Certificate,
+    /// The ResponderID, encoded.
+    pub(super) id_der: Vec<u8>,
+    /// The AlgorithmIdentifier of its signatures, encoded.
+    pub(super) algorithm_der: &'static [u8],
+    /// The `certs` of its answers, encoded: its own certificate.
+    pub(super) certs_der: Vec<u8>,
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
     /// Whether signing is slow enough to be kept off the async threads.
@@ -110,14 +126,20 @@ impl Responder {
         }
         // byKey is the SHA-1 of the key's bits whatever else is hashed how (RFC 6960 section 4.2.2.3).
         let key_hash = HashAlgorithm::Sha1.hash(tbs.subject_public_key_info.subject_public_key.raw_bytes());
-        let id = ResponderId::ByKey(OctetString::new(key_hash.as_ref())?);
+        let id_der = element(
+            tag::CONTEXT_2_CONSTRUCTED,
+            &element(tag::OCTET_STRING, key_hash.as_ref()),
+        );
+        let certs_der = element(tag::CONTEXT_0_CONSTRUCTED, &element(tag::SEQUENCE, certificate_der));
         let not_before = timestamp(tbs.validity.not_before)?;
         let not_after = timestamp(tbs.validity.not_after)?;
         let slow = remote || signer.algorithm() == SignatureAlgorithm::RsaSha256;
         Ok(Self {
+            algorithm_der: algorithm_identifier(signer.algorithm()),
             signer,
             certificate,
-            id,
+            id_der,
+            certs_der,
             not_before,
             not_after,
             slow,

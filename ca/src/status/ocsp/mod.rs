@@ -10,6 +10,7 @@ mod responder;
 mod response;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use cache::{Answer, CACHE_OCTETS_DEFAULT};
 pub use issuer::{HashAlgorithm, OcspIssuer, Responder, ResponderError};

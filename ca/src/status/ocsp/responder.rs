@@ -8,10 +8,11 @@ use tokio::sync::Semaphore;
 use super::{
     Answer, ErrorStatus, Malformed, OcspIssuer, OcspRequest, RequestedStatus, Responder,
     cache::{AnswerCache, Cached},
-    response::{AnswerError, Statement, Status, Times, sign},
+    response::{Statement, Status, Times, response, response_data},
 };
 use crate::{
     clock::SharedClock,
+    signer::SignError,
     status::{
         time_guard::TimeGuard,
         view::{Known, Revision, StatusView},
@@ -70,8 +71,8 @@ pub struct OcspResponder {
 }
 
 /// What the requests of one message come to, before it is signed.
-struct Findings {
-    statements: Vec<Statement>,
+struct Findings<'a> {
+    statements: Vec<Statement<'a>>,
     known_at: Timestamp,
 }
 
@@ -153,7 +154,9 @@ impl OcspResponder {
                 .statements
                 .iter()
                 .all(|statement| statement.status != Status::Unknown);
-        let der = self.sign(responder, findings.statements, times, request.nonce).await?;
+        let der = self
+            .sign(&responder, &findings.statements, times, request.nonce)
+            .await?;
         let answer = Arc::new(Answer::new(
             der,
             times.this_update,
@@ -179,12 +182,12 @@ impl OcspResponder {
 
     /// Looks up each certificate. One of another issuer than the one that signs is unknown in this answer:
     /// a responder speaks with authority for its own issuer only.
-    async fn find(
+    async fn find<'a>(
         &self,
         issuer: &OcspIssuer,
-        requests: &[RequestedStatus],
+        requests: &[RequestedStatus<'a>],
         now: Timestamp,
-    ) -> Result<Findings, ErrorStatus> {
+    ) -> Result<Findings<'a>, ErrorStatus> {
         let mut findings = Findings {
             statements: Vec::with_capacity(requests.len()),
             known_at: now,
@@ -207,7 +210,7 @@ impl OcspResponder {
                 _ => Status::Unknown,
             };
             findings.statements.push(Statement {
-                cert_id: asked.cert_id.clone(),
+                cert_id: asked.cert_id,
                 status,
             });
         }
@@ -234,7 +237,7 @@ impl OcspResponder {
         })
     }
 
-    fn refresh_at(&self, findings: &Findings, times: Times) -> Timestamp {
+    fn refresh_at(&self, findings: &Findings<'_>, times: Times) -> Timestamp {
         let unknown = findings
             .statements
             .iter()
@@ -253,37 +256,44 @@ impl OcspResponder {
 
     async fn sign(
         &self,
-        responder: Arc<Responder>,
-        statements: Vec<Statement>,
+        responder: &Arc<Responder>,
+        statements: &[Statement<'_>],
         times: Times,
-        nonce: Option<Vec<u8>>,
+        nonce: Option<&[u8]>,
     ) -> Result<Vec<u8>, ErrorStatus> {
-        let signed = if responder.slow {
-            self.sign_aside(responder, statements, times, nonce).await?
-        } else {
-            sign(&responder, statements, times, nonce)
-        };
-        signed.map_err(|error| {
-            tracing::error!(%error, "an OCSP answer was not signed");
+        let data = response_data(responder, statements, times, nonce).map_err(|error| {
+            tracing::error!(%error, "an OCSP answer cannot be encoded");
             ErrorStatus::InternalError
-        })
+        })?;
+        let (data, signature) = if responder.slow {
+            self.sign_aside(responder.clone(), data).await?
+        } else {
+            let signature = responder.signer.sign(&data);
+            (data, signature)
+        };
+        match signature {
+            Ok(signature) => Ok(response(responder, &data, &signature)),
+            Err(error) => {
+                tracing::error!(%error, "an OCSP answer was not signed");
+                Err(ErrorStatus::InternalError)
+            }
+        }
     }
 
+    /// Signs on another thread; gives back what was signed.
     async fn sign_aside(
         &self,
         responder: Arc<Responder>,
-        statements: Vec<Statement>,
-        times: Times,
-        nonce: Option<Vec<u8>>,
-    ) -> Result<Result<Vec<u8>, AnswerError>, ErrorStatus> {
+        data: Vec<u8>,
+    ) -> Result<(Vec<u8>, Result<Vec<u8>, SignError>), ErrorStatus> {
         let turn = tokio::time::timeout(SIGNATURE_WAIT, self.slow_signatures.clone().acquire_owned());
         let Ok(Ok(permit)) = turn.await else {
             return Err(ErrorStatus::TryLater);
         };
         let work = tokio::task::spawn_blocking(move || {
-            let signed = sign(&responder, statements, times, nonce);
+            let signature = responder.signer.sign(&data);
             drop(permit);
-            signed
+            (data, signature)
         });
         work.await.map_err(|error| {
             tracing::error!(%error, "signing an OCSP answer broke off");
@@ -297,12 +307,10 @@ fn refuse(reason: Malformed) -> ErrorStatus {
     ErrorStatus::MalformedRequest
 }
 
-fn names(issuer: &OcspIssuer, asked: &RequestedStatus) -> bool {
-    let name_hash = asked.cert_id.issuer_name_hash.as_bytes();
-    let key_hash = asked.cert_id.issuer_key_hash.as_bytes();
+fn names(issuer: &OcspIssuer, asked: &RequestedStatus<'_>) -> bool {
     asked
         .hash
-        .is_some_and(|algorithm| issuer.is_named_by(algorithm, name_hash, key_hash))
+        .is_some_and(|algorithm| issuer.is_named_by(algorithm, asked.name_hash, asked.key_hash))
 }
 
 fn status_of(known: &Known) -> Status {

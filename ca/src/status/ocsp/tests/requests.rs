@@ -147,6 +147,43 @@ async fn malformed_requests_get_malformed_request() {
     node.answer(&Message::from_der(&in_single(false)).unwrap()).await;
 }
 
+/// Whatever is recognised at a glance, the strict decoder takes too, and reads the same from it.
+fn agrees(octets: &[u8]) {
+    if let Some(usual) = OcspRequest::usual(octets) {
+        assert_eq!(OcspRequest::judged(octets), Ok(usual), "{octets:02x?}");
+    }
+}
+
+#[tokio::test]
+async fn what_nearly_everybody_sends_is_recognised_at_a_glance() {
+    let node = Node::new().await;
+    for hash in HashAlgorithm::ALL {
+        for parameters in [Some(der::asn1::Null.into()), None] {
+            for number in [0, 1, 0x80, u128::MAX] {
+                let mut id = node.ca.cert_id(hash, serial(number));
+                id.hash_algorithm.parameters = parameters.clone();
+                let plain = message(vec![id]);
+                let octets = plain.to_der().unwrap();
+                assert!(
+                    OcspRequest::usual(&octets).is_some_and(|read| read.is_plain),
+                    "{hash:?}"
+                );
+                agrees(&octets);
+                for length in [1, 32, 128] {
+                    let octets = with_extensions(plain.clone(), vec![nonce(length)]).to_der().unwrap();
+                    let read = OcspRequest::usual(&octets).unwrap();
+                    assert!(!read.is_plain && read.nonce.is_some(), "{hash:?}, {length}");
+                    agrees(&octets);
+                }
+            }
+        }
+    }
+    let two = message(vec![node.ca.cert_id(HashAlgorithm::Sha1, serial(1)); 2])
+        .to_der()
+        .unwrap();
+    assert_eq!(OcspRequest::usual(&two), None, "left to the decoder");
+}
+
 #[tokio::test]
 async fn survives_every_single_mutation_of_a_request() {
     let node = Node::new().await;
@@ -158,6 +195,7 @@ async fn survives_every_single_mutation_of_a_request() {
             if let Ok(read) = OcspRequest::from_der(&mutant) {
                 assert!(!read.requests.is_empty());
             }
+            agrees(&mutant);
             OcspRequest::from_der(&mutant[..place]).unwrap_err();
         }
     }
