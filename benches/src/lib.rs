@@ -6,4 +6,5 @@ pub mod authority;
 pub mod place;
 pub mod primitive;
 pub mod request;
+pub mod responder;
 pub mod turns;
