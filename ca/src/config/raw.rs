@@ -126,6 +126,8 @@ pub struct RawCrl {
 #[allow(missing_docs, reason = "see RawConfig")]
 pub struct RawOcsp {
     pub validity: Option<String>,
+    pub cache_megabytes: Option<u32>,
+    pub index_certificates: Option<u32>,
 }
 
 /// `limits.*`

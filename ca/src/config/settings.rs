@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -132,6 +133,10 @@ pub struct CrlSettings {
 pub struct OcspSettings {
     /// From thisUpdate to nextUpdate.
     pub validity: Duration,
+    /// How many megabytes of memory ready-made answers may take; 0 for none.
+    pub cache_megabytes: u32,
+    /// How many certificates the local status index holds.
+    pub index_certificates: NonZeroU32,
 }
 
 /// `limits.*`: rates. Sizes and times are bounded always.
@@ -687,11 +692,21 @@ impl OcspSettings {
     fn check(raw: raw::RawOcsp) -> Result<Self, ConfigError> {
         /// Below this, answers age faster than clients and caches can use them.
         const VALIDITY_MIN: Duration = Duration::from_secs(60);
+        /// About thirty thousand answers.
+        const CACHE_MEGABYTES: u32 = 64;
+        /// sled takes about 70 MB of memory for them.
+        const INDEX_CERTIFICATES: u32 = 1 << 18;
         let validity = duration("ocsp.validity", raw.validity, "12h")?;
         if validity < VALIDITY_MIN {
             return Err(ConfigError::value("ocsp.validity", "has to be a minute at least"));
         }
-        Ok(Self { validity })
+        let index_certificates = raw.index_certificates.unwrap_or(INDEX_CERTIFICATES);
+        Ok(Self {
+            validity,
+            cache_megabytes: raw.cache_megabytes.unwrap_or(CACHE_MEGABYTES),
+            index_certificates: NonZeroU32::new(index_certificates)
+                .ok_or_else(|| ConfigError::value("ocsp.index_certificates", "has to be 1 at least"))?,
+        })
     }
 }
 

@@ -3,10 +3,11 @@
 mod caching;
 mod connections;
 mod files;
+mod patience;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, task::Poll, time::Duration};
 
 use base64::{
     Engine,
@@ -25,12 +26,12 @@ pub use connections::{CONNECTIONS_MAX_DEFAULT, serve};
 pub use files::{FilesError, IssuerFiles, StatusFiles};
 
 use self::{
-    caching::{Caching, Validators, is_unchanged, stamp},
+    caching::{Caching, Validators, is_unchanged, stamp, write_expiry, write_max_age},
     files::Resource,
 };
 use crate::{
     clock::SharedClock,
-    status::{ErrorStatus, REQUEST_OCTETS_MAX, Reply, StatusService, error_reply},
+    status::{Answer, ErrorStatus, REQUEST_OCTETS_MAX, Reply, StatusService, error_reply},
 };
 
 /// How long a request's body may take.
@@ -142,12 +143,14 @@ impl StatusFront {
         if body.size_hint().lower() > REQUEST_OCTETS_MAX as u64 {
             return too_large();
         }
-        match tokio::time::timeout(
-            BODY_TIMEOUT,
-            std::pin::pin!(Limited::new(body, REQUEST_OCTETS_MAX)).collect(),
-        )
-        .await
-        {
+        let limited = std::pin::pin!(Limited::new(body, REQUEST_OCTETS_MAX));
+        let mut collecting = std::pin::pin!(limited.collect());
+        // Nearly always the body came with the headers: then no timer is needed.
+        let collected = match soon(collecting.as_mut()).await {
+            Some(collected) => Ok(collected),
+            None => tokio::time::timeout(BODY_TIMEOUT, collecting).await,
+        };
+        match collected {
             Ok(Ok(collected)) => self.ocsp(&collected.to_bytes(), headers).await,
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => too_large(),
             Ok(Err(_)) => closing(plain(StatusCode::BAD_REQUEST, "the body broke off")),
@@ -168,15 +171,22 @@ impl StatusFront {
             Reply::Error(status) => return ocsp_error(status),
         };
         let now = self.clock.now();
-        let caching = Caching::Until {
-            fresh: answer.refresh_at,
-            expires: answer.next_update,
+        let mut response = if let Some(etag) = &answer.etag
+            && is_unchanged(headers, &validators(etag, &answer))
+        {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else {
+            Response::new(Full::new(answer.der.clone()))
         };
-        let validators = Validators {
-            etag: &answer.etag,
-            modified: answer.this_update,
-        };
-        found(headers, OCSP_RESPONSE, answer.der.clone(), validators, caching, now)
+        *response.headers_mut() = answer.headers.get_or_init(|| lasting_headers(&answer)).clone();
+        if response.status() == StatusCode::NOT_MODIFIED {
+            response.headers_mut().remove(CONTENT_TYPE);
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        write_max_age(response.headers_mut(), answer.refresh_at, now);
+        response
     }
 
     fn file(&self, resource: Resource<'_>, headers: &HeaderMap) -> Response<ResponseBody> {
@@ -205,6 +215,25 @@ impl StatusFront {
             }
         }
     }
+}
+
+fn validators<'a>(etag: &'a str, answer: &Answer) -> Validators<'a> {
+    Validators {
+        etag,
+        modified: answer.this_update,
+    }
+}
+
+/// What is said about an answer at any time. Room is left for what changes: the date, and how long it may be kept.
+fn lasting_headers(answer: &Answer) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCSP_RESPONSE));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.der.len()));
+    if let Some(etag) = &answer.etag {
+        validators(etag, answer).write(&mut headers);
+    }
+    write_expiry(&mut headers, answer.next_update);
+    headers
 }
 
 /// A CRL past its nextUpdate helps nobody and must not be kept anywhere.
@@ -302,11 +331,30 @@ fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     response
 }
 
+/// Gives a future two chances, between which everything else that its task does has one: what is there already is
+/// had by then. `None` if it takes longer.
+async fn soon<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    let mut again = true;
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if again => {
+            again = false;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 fn is_ocsp_request(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
     };
+    if value == OCSP_REQUEST {
+        return true;
+    }
     let essence = value.to_str().ok().and_then(|text| text.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(OCSP_REQUEST))
 }

@@ -128,6 +128,8 @@ impl House {
                 ],
                 ocsp: OcspSettings {
                     validity: signed(settings.ocsp.validity),
+                    cache_octets: u64::from(settings.ocsp.cache_megabytes) << 20,
+                    index_certificates: settings.ocsp.index_certificates,
                     ..OcspSettings::default()
                 },
                 crl_issuers: vec![(issuer.id().clone(), crl_issuer(&issuer))],

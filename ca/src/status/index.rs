@@ -1,10 +1,16 @@
-//! The local status index: a copy of the status feed in sled, that may be lost at any time.
+//! The local status index: the latest part of the status feed in sled, that may be lost at any time.
+//!
+//! It has a fixed number of slots, and each certificate has its slot, where the last that was issued or revoked
+//! stays: so it is bounded without sweeps, and the store is asked for what is not in it. It never holds an older
+//! state of a certificate than the feed has at its position.
 //!
 //! sled survives a kill but not every power cut: it may panic at opening, come up empty, or lose some of what
 //! it had. So the index keeps a tally of all its records in the same atomic batch as the records, and adds
 //! them up again at opening. What does not add up is thrown away and built anew from the store, which holds the truth.
 
 use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -23,8 +29,15 @@ use crate::{
     model::{IssuerId, Revocation, Serial, StatusRecord},
 };
 
-/// How much memory sled may use for pages: a million records fit.
-const PAGE_CACHE_OCTETS: u64 = 96 * 1024 * 1024;
+/// How much memory sled may use for pages. It takes several times as much besides.
+const PAGE_CACHE_OCTETS: u64 = 16 * 1024 * 1024;
+
+/// How many certificates the index holds unless told otherwise: sled then takes about 70 MB of memory.
+pub const INDEX_CERTIFICATES_DEFAULT: u32 = 1 << 18;
+
+/// How many records go into one atomic batch. sled keeps what a batch replaced until the whole batch is done, some
+/// kilobytes for each record: a million records in batches of ten thousand took more than three gigabytes.
+const BATCH_RECORDS_MAX: usize = 128;
 
 /// How often sled writes out what it has, in milliseconds. What is lost is read again from the feed.
 const FLUSH_MILLISECONDS: u64 = 1_000;
@@ -32,11 +45,11 @@ const FLUSH_MILLISECONDS: u64 = 1_000;
 /// How long to wait for an engine that is still being closed; it lets go of its files a little late.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// The key of the tally. Record keys have 16 octets, so it cannot be taken for one.
+/// The key of the tally. Record keys have 4 octets, so it cannot be taken for one.
 const TALLY_KEY: &[u8] = b"tally";
 
 /// The form of what is stored. Another form than this is rebuilt.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// An index that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +75,7 @@ pub enum IndexError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tally {
     identity: [u8; 16],
+    slots: u32,
     position: u64,
     count: u64,
     /// All records' hashes, combined by exclusive or: independent of order, and a record can be taken out again.
@@ -72,29 +86,35 @@ struct Tally {
 #[derive(Debug)]
 pub struct StatusIndex {
     db: sled::Db,
+    slots: NonZeroU32,
     tally: Mutex<Tally>,
     position: AtomicU64,
 }
 
 impl StatusIndex {
-    /// Opens the index of a store, or makes it anew if it is missing, unreadable, of another store, ahead of
-    /// that store (`store_position`), or does not add up.
+    /// Opens the index of a store, for so many certificates, or makes it anew if it is missing, unreadable, of
+    /// another store or size, ahead of that store (`store_position`), too far behind it, or does not add up.
+    ///
+    /// A new one begins that many places before the store's: what came before would only be written over.
     ///
     /// # Errors
     /// When even a new one cannot be made.
-    pub fn open(dir: &Path, identity: [u8; 16], store_position: u64) -> Result<Self, IndexError> {
-        match Self::open_existing(dir, identity) {
-            Ok(Some(index)) if index.position() <= store_position => return Ok(index),
-            Ok(Some(_)) => tracing::warn!("the status index is ahead of the store and is rebuilt"),
+    pub fn open(dir: &Path, identity: [u8; 16], store_position: u64, slots: NonZeroU32) -> Result<Self, IndexError> {
+        let first = store_position.saturating_sub(slots.get().into());
+        match Self::open_existing(dir, identity, slots) {
+            Ok(Some(index)) if (first..=store_position).contains(&index.position()) => return Ok(index),
+            Ok(Some(_)) => {
+                tracing::warn!("the status index is ahead of the store, or too far behind it, and is rebuilt")
+            }
             Ok(None) => tracing::info!("the status index is built"),
             // Whoever has it open must not lose it under his hands.
             Err(IndexError::InUse) => return Err(IndexError::InUse),
             Err(error) => tracing::warn!(%error, "the status index cannot be read and is rebuilt"),
         }
-        Self::create(dir, identity)
+        Self::create(dir, identity, slots, first)
     }
 
-    fn open_existing(dir: &Path, identity: [u8; 16]) -> Result<Option<Self>, IndexError> {
+    fn open_existing(dir: &Path, identity: [u8; 16], slots: NonZeroU32) -> Result<Option<Self>, IndexError> {
         if !dir.exists() {
             return Ok(None);
         }
@@ -104,18 +124,19 @@ impl StatusIndex {
                 return Ok(None);
             };
             let tally = Tally::decode(&stored).ok_or(IndexError::Record)?;
-            if tally.identity != identity || !adds_up(&db, tally)? {
+            if tally.identity != identity || tally.slots != slots.get() || !adds_up(&db, tally)? {
                 return Ok(None);
             }
             Ok(Some(Self {
                 db,
+                slots,
                 tally: Mutex::new(tally),
                 position: AtomicU64::new(tally.position),
             }))
         })
     }
 
-    fn create(dir: &Path, identity: [u8; 16]) -> Result<Self, IndexError> {
+    fn create(dir: &Path, identity: [u8; 16], slots: NonZeroU32, position: u64) -> Result<Self, IndexError> {
         match std::fs::remove_dir_all(dir) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -125,15 +146,17 @@ impl StatusIndex {
             let db = engine(dir)?;
             let tally = Tally {
                 identity,
-                position: 0,
+                slots: slots.get(),
+                position,
                 count: 0,
                 sum: [0; 16],
             };
             db.insert(TALLY_KEY, tally.encode())?;
             Ok(Self {
                 db,
+                slots,
                 tally: Mutex::new(tally),
-                position: AtomicU64::new(0),
+                position: AtomicU64::new(position),
             })
         })
     }
@@ -143,64 +166,37 @@ impl StatusIndex {
         self.position.load(Ordering::SeqCst)
     }
 
-    /// Finds a certificate's record.
+    /// Finds a certificate's record; `None` if another certificate has its slot, or it is not known here.
     ///
     /// # Errors
     /// When the index failed; it must not be used any more then.
     pub fn get(&self, serial: Serial) -> Result<Option<StatusRecord>, IndexError> {
         guarded(|| {
-            let Some(value) = self.db.get(serial.as_bytes())? else {
+            let Some(value) = self.db.get(self.slot_of(serial))? else {
                 return Ok(None);
             };
-            decode_record(serial, &value).map(Some).ok_or(IndexError::Record)
+            let record = decode_record(&value).ok_or(IndexError::Record)?;
+            Ok(Some(record).filter(|record| record.serial == serial))
         })
     }
 
-    /// Takes in the next records of the feed, all or none.
+    /// Takes in the next records of the feed. What does not fit into one batch comes after it: the position tells how
+    /// far it has come, also when it breaks off.
     ///
     /// # Errors
     /// When the index failed; it must not be used any more then.
     pub fn apply(&self, records: &[StatusRecord]) -> Result<(), IndexError> {
-        let Some(last) = records.last() else {
-            return Ok(());
-        };
-        // Of several records about one certificate, the latest counts.
-        let latest: std::collections::BTreeMap<Serial, &StatusRecord> =
-            records.iter().map(|record| (record.serial, record)).collect();
-        self.change(
-            Some(last.position),
-            latest
-                .into_iter()
-                .map(|(serial, record)| (serial, Some(encode_record(record)))),
-        )
+        records
+            .chunks(BATCH_RECORDS_MAX)
+            .try_for_each(|batch| self.write(batch))
     }
 
-    /// Drops up to `count_max` records of certificates that expired before a time.
-    ///
-    /// # Errors
-    /// When the index failed; it must not be used any more then.
-    pub fn forget_expired(&self, before: Timestamp, count_max: usize) -> Result<(), IndexError> {
-        let expired = guarded(|| {
-            let mut expired = Vec::new();
-            for entry in self.db.iter() {
-                let (key, value) = entry?;
-                let Ok(octets) = <[u8; 16]>::try_from(key.as_ref()) else {
-                    continue;
-                };
-                let serial = Serial::from_bytes(octets);
-                if decode_record(serial, &value).ok_or(IndexError::Record)?.not_after < before {
-                    expired.push(serial);
-                }
-                if expired.len() >= count_max {
-                    break;
-                }
-            }
-            Ok(expired)
-        })?;
-        if expired.is_empty() {
-            return Ok(());
-        }
-        self.change(None, expired.into_iter().map(|serial| (serial, None)))
+    /// The place of a certificate's record. Serials are random, so their last octets spread them evenly.
+    fn slot_of(&self, serial: Serial) -> [u8; 4] {
+        let [.., a, b, c, d, e, f, g, h] = *serial.as_bytes();
+        let slot = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.slots.get());
+        // Less than the number of slots, which has 32 bits.
+        (slot as u32).to_be_bytes()
     }
 
     /// Writes out what is in memory.
@@ -211,29 +207,29 @@ impl StatusIndex {
         guarded(|| Ok(self.db.flush().map(|_| ())?))
     }
 
-    /// Writes and removes records together with the tally, in one atomic batch.
-    fn change(
-        &self,
-        position: Option<u64>,
-        changes: impl Iterator<Item = (Serial, Option<Vec<u8>>)>,
-    ) -> Result<(), IndexError> {
+    /// Writes records together with the tally, in one atomic batch.
+    fn write(&self, records: &[StatusRecord]) -> Result<(), IndexError> {
+        let Some(last) = records.last() else {
+            return Ok(());
+        };
+        // Of several records with one slot, the latest counts.
+        let latest: BTreeMap<[u8; 4], &StatusRecord> = records
+            .iter()
+            .map(|record| (self.slot_of(record.serial), record))
+            .collect();
         let mut current = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = guarded(|| {
             let mut tally = *current;
             let mut batch = sled::Batch::default();
-            for (serial, value) in changes {
-                if let Some(old) = self.db.get(serial.as_bytes())? {
-                    tally.remove(serial.as_bytes(), &old);
+            for (slot, record) in latest {
+                if let Some(old) = self.db.get(slot)? {
+                    tally.remove(&slot, &old);
                 }
-                match value {
-                    Some(value) => {
-                        tally.add(serial.as_bytes(), &value);
-                        batch.insert(serial.as_bytes().as_slice(), value);
-                    }
-                    None => batch.remove(serial.as_bytes().as_slice()),
-                }
+                let value = encode_record(record);
+                tally.add(&slot, &value);
+                batch.insert(slot.as_slice(), value);
             }
-            tally.position = position.unwrap_or(tally.position);
+            tally.position = last.position;
             batch.insert(TALLY_KEY, tally.encode());
             self.db.apply_batch(batch)?;
             Ok(tally)
@@ -286,7 +282,7 @@ fn adds_up(db: &sled::Db, stored: Tally) -> Result<bool, IndexError> {
 }
 
 impl Tally {
-    const LENGTH: usize = 1 + 16 + 8 + 8 + 16;
+    const LENGTH: usize = 1 + 16 + 4 + 8 + 8 + 16;
 
     fn add(&mut self, key: &[u8], value: &[u8]) {
         self.count = self.count.wrapping_add(1);
@@ -307,6 +303,7 @@ impl Tally {
         let mut out = Vec::with_capacity(Self::LENGTH);
         out.push(FORMAT);
         out.extend_from_slice(&self.identity);
+        out.extend_from_slice(&self.slots.to_be_bytes());
         out.extend_from_slice(&self.position.to_be_bytes());
         out.extend_from_slice(&self.count.to_be_bytes());
         out.extend_from_slice(&self.sum);
@@ -318,6 +315,7 @@ impl Tally {
         let [format] = reader.take()?;
         let tally = Self {
             identity: reader.take()?,
+            slots: u32::from_be_bytes(reader.take()?),
             position: u64::from_be_bytes(reader.take()?),
             count: u64::from_be_bytes(reader.take()?),
             sum: reader.take()?,
@@ -329,10 +327,11 @@ impl Tally {
 /// What stands for "none" where a reason code would stand; 7 was never assigned, and neither was this.
 const NO_REASON: u8 = 0xff;
 
-/// A record's value: position, end, issuer, and for a revoked one when, why and since when.
+/// A record's value: serial, position, end, issuer, and for a revoked one when, why and since when.
 fn encode_record(record: &StatusRecord) -> Vec<u8> {
     let issuer = record.issuer.as_str().as_bytes();
-    let mut out = Vec::with_capacity(48 + issuer.len());
+    let mut out = Vec::with_capacity(64 + issuer.len());
+    out.extend_from_slice(record.serial.as_bytes());
     out.extend_from_slice(&record.position.to_be_bytes());
     out.extend_from_slice(&record.not_after.as_microsecond().to_be_bytes());
     // An issuer's name has at most 64 octets.
@@ -348,8 +347,9 @@ fn encode_record(record: &StatusRecord) -> Vec<u8> {
     out
 }
 
-fn decode_record(serial: Serial, value: &[u8]) -> Option<StatusRecord> {
+fn decode_record(value: &[u8]) -> Option<StatusRecord> {
     let mut reader = Reader(value);
+    let serial = Serial::from_bytes(reader.take()?);
     let position = u64::from_be_bytes(reader.take()?);
     let not_after = reader.time()?;
     let [issuer_length] = reader.take()?;

@@ -21,13 +21,14 @@ mod view;
 #[cfg(test)]
 mod view_tests;
 
-use std::{fmt::Write, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
 pub use bundle::certs_only;
 pub use crl::{CrlEntry, CrlError, CrlIssuer, CrlList, build_crl, published_reason};
 pub use encode::UnencodableTime;
+pub use index::INDEX_CERTIFICATES_DEFAULT;
 pub use ocsp::{
     Answer, CACHE_OCTETS_DEFAULT, ErrorStatus, HashAlgorithm, Malformed, NONCE_LENGTH_MAX, OcspIssuer, OcspRequest,
     OcspResponder, OcspSettings, REQUEST_OCTETS_MAX, REQUESTS_MAX, Reply, RequestedStatus, Responder, ResponderError,
@@ -72,7 +73,15 @@ impl StatusService {
     /// When the store cannot be read.
     pub async fn open(store: Arc<dyn Store>, clock: SharedClock, parts: StatusParts) -> Result<Arc<Self>, ReadError> {
         let guard = Arc::new(TimeGuard::default());
-        let view = Arc::new(StatusView::new(store.clone(), clock.clone(), parts.index_dir).await?);
+        let view = Arc::new(
+            StatusView::new(
+                store.clone(),
+                clock.clone(),
+                parts.index_dir,
+                parts.ocsp.index_certificates,
+            )
+            .await?,
+        );
         let publisher = Publisher::new(store, clock.clone(), guard.clone(), parts.crl, parts.crl_issuers).await?;
         let ocsp = OcspResponder::new(parts.ocsp_issuers, parts.ocsp, view.clone(), clock, guard);
         Ok(Arc::new(Self {
@@ -117,10 +126,10 @@ impl StatusService {
 
 /// Returns the SHA-256 of some octets in hexadecimal digits: the entity tag that RFC 9919 section 7.2 recommends.
 pub(crate) fn entity_tag(octets: &[u8]) -> String {
-    let mut digits = String::with_capacity(64);
-    for octet in sha256(octets) {
-        // Writing into a String does not fail.
-        _ = write!(digits, "{octet:02x}");
-    }
-    digits
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    sha256(octets)
+        .iter()
+        .flat_map(|octet| [digit(octet >> 4), digit(octet & 0x0f)])
+        .collect()
 }

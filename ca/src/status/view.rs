@@ -5,6 +5,7 @@
 //! changes which the store had committed by then is said again.
 
 use std::{
+    num::NonZeroU32,
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
@@ -38,14 +39,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often the follower looks even without a signal, and mends a lost index.
 const IDLE_LOOK: Duration = Duration::from_secs(30);
 
-/// How long an expired certificate stays in the index; the store goes on knowing it as long as it keeps it.
+/// How long the index speaks for an expired certificate; the store goes on knowing it as long as it keeps it.
 const INDEX_RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
-
-/// How often expired certificates are dropped from the index: a sweep reads all of it.
-const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
-
-/// How many records one sweep drops from the index at most.
-const SWEEP_MAX: usize = 50_000;
 
 /// How long a failed attempt to build the index rests.
 const BUILD_EVERY: Duration = Duration::from_secs(60);
@@ -72,6 +67,7 @@ pub struct StatusView {
     clock: SharedClock,
     signal: watch::Receiver<u64>,
     index_dir: Option<PathBuf>,
+    index_certificates: NonZeroU32,
     index: RwLock<Option<Arc<StatusIndex>>>,
     revisions: Box<[AtomicU32]>,
     /// The place in the feed up to which changes have taken effect here.
@@ -87,11 +83,16 @@ pub struct StatusView {
 
 impl StatusView {
     /// Starts at the store's present position; nothing older can have been answered from here.
-    /// With `index_dir`, [`run`](Self::run) builds the local index there.
+    /// With `index_dir`, [`run`](Self::run) builds the local index there, for so many certificates.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn new(store: Arc<dyn Store>, clock: SharedClock, index_dir: Option<PathBuf>) -> Result<Self, ReadError> {
+    pub async fn new(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        index_dir: Option<PathBuf>,
+        index_certificates: NonZeroU32,
+    ) -> Result<Self, ReadError> {
         let signal = store.changed();
         let level_signal = *signal.borrow();
         let level_at = clock.now();
@@ -101,6 +102,7 @@ impl StatusView {
             clock,
             signal,
             index_dir,
+            index_certificates,
             index: RwLock::new(None),
             revisions: (0..REVISION_SLOTS).map(|_| AtomicU32::new(0)).collect(),
             position: Mutex::new(position),
@@ -120,7 +122,7 @@ impl StatusView {
     pub async fn lookup(&self, issuer: &IssuerId, serial: Serial) -> Result<Known, ReadError> {
         let now = self.clock.now();
         if self.is_level()
-            && let Some(record) = self.indexed(serial)
+            && let Some(record) = self.indexed(serial, now)
         {
             return Ok(Known {
                 record: of_issuer(record, issuer),
@@ -141,7 +143,7 @@ impl StatusView {
     /// if somebody was told so and the change could not be read.
     fn lookup_without_store(&self, issuer: &IssuerId, serial: Serial) -> Option<Known> {
         let at = Timestamp::from_microsecond(self.level_at.load(Ordering::SeqCst)).ok()?;
-        let record = self.indexed(serial)?;
+        let record = self.indexed(serial, self.clock.now())?;
         if record.revocation.is_none() && self.is_in_doubt() {
             return None;
         }
@@ -188,7 +190,6 @@ impl StatusView {
         let mut signal = self.signal.clone();
         let mut chores = Chores {
             next_build: Instant::now(),
-            next_sweep: Instant::now() + SWEEP_EVERY,
         };
         loop {
             let stopped = async { _ = shutdown.wait_for(|stop| *stop).await };
@@ -216,10 +217,6 @@ impl StatusView {
         if self.live_index().is_none() && chores.next_build <= now {
             chores.next_build = now + BUILD_EVERY;
             self.build_index().await;
-        }
-        if chores.next_sweep <= now {
-            chores.next_sweep = now + SWEEP_EVERY;
-            self.sweep_index().await;
         }
     }
 
@@ -271,9 +268,10 @@ impl StatusView {
         self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn indexed(&self, serial: Serial) -> Option<StatusRecord> {
+    /// Finds a record in the index, unless the store may have forgotten the certificate meanwhile.
+    fn indexed(&self, serial: Serial, now: Timestamp) -> Option<StatusRecord> {
         match self.live_index()?.get(serial) {
-            Ok(record) => record,
+            Ok(record) => record.filter(|record| now.duration_since(record.not_after) <= INDEX_RETENTION),
             Err(error) => {
                 self.lose_index(&error);
                 None
@@ -301,7 +299,9 @@ impl StatusView {
             return;
         };
         let (identity, reached) = (self.identity, *self.position.lock().await);
-        let opened = tokio::task::spawn_blocking(move || StatusIndex::open(&dir, identity, reached)).await;
+        let certificates = self.index_certificates;
+        let opened =
+            tokio::task::spawn_blocking(move || StatusIndex::open(&dir, identity, reached, certificates)).await;
         let index = match opened {
             Ok(Ok(index)) => Arc::new(index),
             Ok(Err(error)) => return tracing::error!(%error, "the status index cannot be opened"),
@@ -341,19 +341,6 @@ impl StatusView {
         Ok(())
     }
 
-    async fn sweep_index(&self) {
-        let Some(index) = self.live_index() else {
-            return;
-        };
-        let Ok(before) = self.clock.now().checked_sub(INDEX_RETENTION) else {
-            return;
-        };
-        let swept = tokio::task::spawn_blocking(move || index.forget_expired(before, SWEEP_MAX)).await;
-        if let Ok(Err(error)) = swept {
-            self.lose_index(&error);
-        }
-    }
-
     /// Returns whether lookups use the index now.
     #[cfg(test)]
     pub(super) fn has_index(&self) -> bool {
@@ -364,7 +351,6 @@ impl StatusView {
 /// When the follower's rarer duties are due.
 struct Chores {
     next_build: Instant,
-    next_sweep: Instant,
 }
 
 /// An index that did not become level.

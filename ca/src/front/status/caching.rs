@@ -1,5 +1,7 @@
 //! What HTTP caches are told (RFC 9110, RFC 9111, RFC 9919 section 7.2), and what they ask.
 
+use std::cell::RefCell;
+
 use hyper::header::{
     CACHE_CONTROL, DATE, ETAG, EXPIRES, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
@@ -51,19 +53,42 @@ impl Caching {
             }
             Self::Until { fresh, expires } => (fresh, expires),
         };
-        let max_age = fresh.as_second().saturating_sub(now.as_second()).max(0);
-        insert(
-            headers,
-            CACHE_CONTROL,
-            &format!("max-age={max_age}, public, no-transform, must-revalidate"),
-        );
-        insert_date(headers, EXPIRES, expires);
+        write_max_age(headers, fresh, now);
+        write_expiry(headers, expires);
     }
+}
+
+/// Writes how long a cache may keep a content that is fresh until then.
+pub(super) fn write_max_age(headers: &mut HeaderMap, fresh: Timestamp, now: Timestamp) {
+    let max_age = fresh.as_second().saturating_sub(now.as_second()).max(0);
+    let text = format!("max-age={max_age}, public, no-transform, must-revalidate");
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+}
+
+/// Writes when a content ends.
+pub(super) fn write_expiry(headers: &mut HeaderMap, expires: Timestamp) {
+    insert_date(headers, EXPIRES, expires);
+}
+
+thread_local! {
+    /// The last second that was written here, and how. Each thread writes its own: what is shared has to be counted.
+    static DATE_WRITTEN: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
 /// Writes the date of an answer, by the same clock as all that it says.
 pub(super) fn stamp(headers: &mut HeaderMap, now: Timestamp) {
-    insert_date(headers, DATE, now);
+    DATE_WRITTEN.with_borrow_mut(|written| {
+        if let Some((second, value)) = written
+            && *second == now.as_second()
+        {
+            headers.insert(DATE, value.clone());
+            return;
+        }
+        insert_date(headers, DATE, now);
+        *written = headers.get(DATE).map(|value| (now.as_second(), value.clone()));
+    });
 }
 
 /// Decides whether the requester has the content already (RFC 9110 section 13.2.2).

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
 };
 
-use super::StatusFront;
+use super::{StatusFront, patience::ConnectionTimer};
 
 /// How many connections may be open at once unless told otherwise. More wait in the system's queue.
 pub const CONNECTIONS_MAX_DEFAULT: usize = 1_024;
@@ -88,7 +88,7 @@ async fn serve_connection(stream: TcpStream, front: Arc<StatusFront>, mut shutdo
     });
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(ConnectionTimer::default())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_OCTETS_MAX)
         .max_headers(HEADERS_MAX)
@@ -96,6 +96,7 @@ async fn serve_connection(stream: TcpStream, front: Arc<StatusFront>, mut shutdo
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
+        biased;
         // How a connection ended is the peer's affair.
         _ = connection.as_mut() => return,
         _ = shutdown.wait_for(|stop| *stop) => {}

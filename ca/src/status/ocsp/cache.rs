@@ -1,35 +1,37 @@
 //! Ready-made answers, found by the request's bytes: a hit is one look into memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use hyper::body::Bytes;
+use hyper::{HeaderMap, body::Bytes};
 use jiff::Timestamp;
 use quick_cache::{Weighter, sync::Cache};
 
 use crate::status::view::Revision;
 
-/// How much memory the cache takes unless told otherwise: about sixty thousand answers.
+/// How much memory the cache takes unless told otherwise: about thirty thousand answers.
 pub const CACHE_OCTETS_DEFAULT: u64 = 64 * 1024 * 1024;
 
 /// The longest request whose answer is kept. A plain request with a SHA-512 CertID takes about 180 octets.
 pub(super) const CACHED_REQUEST_OCTETS_MAX: usize = 256;
 
-/// What an entry takes besides its request and its answer.
-const ENTRY_OVERHEAD_OCTETS: usize = 256;
+/// What an entry takes besides its request and its answer, its headers above all.
+const ENTRY_OVERHEAD_OCTETS: usize = 1_024;
 
 /// A signed answer with what the front says about it.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The whole response.
     pub der: Bytes,
-    /// SHA-256 of it, in hexadecimal digits.
-    pub etag: String,
+    /// SHA-256 of it, in hexadecimal digits; `None` for one with a nonce, which nobody can use again.
+    pub etag: Option<String>,
     /// When the status was known.
     pub this_update: Timestamp,
     /// Until when the answer may be used.
     pub next_update: Timestamp,
     /// From when a fresher answer is given here.
     pub refresh_at: Timestamp,
+    /// What the front says about it that does not change with the time: written once, by the front alone.
+    pub headers: OnceLock<HeaderMap>,
     /// Whether it says `good` of any certificate.
     pub(super) says_good: bool,
 }
@@ -41,9 +43,11 @@ impl Answer {
         next_update: Timestamp,
         refresh_at: Timestamp,
         says_good: bool,
+        again: bool,
     ) -> Self {
-        let etag = crate::status::entity_tag(&der);
+        let etag = again.then(|| crate::status::entity_tag(&der));
         Self {
+            headers: OnceLock::new(),
             der: der.into(),
             etag,
             this_update,
@@ -85,7 +89,7 @@ impl AnswerCache {
     /// Makes an empty cache of at most this many octets.
     pub fn new(octets_max: u64) -> Self {
         /// What an answer by an ECDSA responder takes, roughly: it only sizes the tables.
-        const TYPICAL_OCTETS: u64 = 1024;
+        const TYPICAL_OCTETS: u64 = 2 * 1024;
         let entries = usize::try_from(octets_max / TYPICAL_OCTETS)
             .unwrap_or(usize::MAX)
             .max(1);

@@ -1,6 +1,6 @@
 //! The responder: looks up what is asked, decides what is said, and keeps answers that serve again.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
@@ -14,6 +14,7 @@ use crate::{
     clock::SharedClock,
     signer::SignError,
     status::{
+        index::INDEX_CERTIFICATES_DEFAULT,
         time_guard::TimeGuard,
         view::{Known, Revision, StatusView},
     },
@@ -28,6 +29,8 @@ pub struct OcspSettings {
     pub refresh: SignedDuration,
     /// How much memory ready-made answers may take.
     pub cache_octets: u64,
+    /// How many certificates the local index holds.
+    pub index_certificates: NonZeroU32,
 }
 
 impl Default for OcspSettings {
@@ -37,6 +40,7 @@ impl Default for OcspSettings {
             validity: SignedDuration::from_hours(12),
             refresh: SignedDuration::from_hours(1),
             cache_octets: super::CACHE_OCTETS_DEFAULT,
+            index_certificates: NonZeroU32::new(INDEX_CERTIFICATES_DEFAULT).unwrap_or(NonZeroU32::MIN),
         }
     }
 }
@@ -163,6 +167,7 @@ impl OcspResponder {
             times.next_update,
             refresh_at,
             says_good,
+            request.nonce.is_none(),
         ));
         if keep && let Some(revision) = revision {
             self.keep(octets, &answer, revision);
