@@ -103,8 +103,6 @@ impl Server {
 struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// The length of the first answer: headers keep theirs, and bodies too.
-    length: Option<usize>,
 }
 
 impl Client {
@@ -114,7 +112,6 @@ impl Client {
         Self {
             stream,
             buffer: vec![0; 16 * 1024],
-            length: None,
         }
     }
 
@@ -125,13 +122,9 @@ impl Client {
             let more = self.stream.read(&mut self.buffer[read..]).expect("the server answers");
             assert!(more > 0, "the server goes on");
             read += more;
-            match self.length.or_else(|| whole(&self.buffer[..read])) {
-                Some(length) if read >= length => {
-                    assert!(self.buffer.starts_with(b"HTTP/1.1 200 "), "an answer");
-                    self.length = Some(length);
-                    return;
-                }
-                _ => {}
+            if whole(&self.buffer[..read]).is_some_and(|length| read >= length) {
+                assert!(self.buffer.starts_with(b"HTTP/1.1 200 "), "an answer");
+                return;
             }
         }
     }
