@@ -10,4 +10,5 @@ pub mod jose;
 pub mod json;
 pub mod ordering;
 pub mod state;
+pub mod transparency;
 pub mod x509;
