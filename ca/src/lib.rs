@@ -12,6 +12,7 @@ pub mod digest;
 pub mod front;
 pub mod issuer;
 pub mod model;
+pub mod notary;
 pub mod pebble;
 pub mod pem;
 pub mod policy;

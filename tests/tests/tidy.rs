@@ -197,6 +197,7 @@ fn inner_floors_know_nothing_of_http_servers() {
         "ca/src/model/",
         "ca/src/policy/",
         "ca/src/audit/",
+        "ca/src/notary/",
     ];
     forbid(
         "front alone turns problems into HTTP answers",

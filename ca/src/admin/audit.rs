@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::{Path, Query, State},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::{
     Shared,
     answers::{AdminError, ListPage, PageQuery},
 };
-use crate::model::AuditRecord;
+use crate::{digest::sha256, model::AuditRecord};
 
 pub(super) async fn list(
     State(admin): Shared,
@@ -23,6 +23,13 @@ pub(super) async fn list(
     let after: u64 = page.after()?.unwrap_or(0);
     let found = admin.registrar.store().audit(after, limit).await?;
     Ok(Json(ListPage::new(found, limit, |r| r.sequence.to_string(), |r| r)))
+}
+
+/// Returns the SHA-256 of a full tile of leaves.
+pub(super) async fn tile(State(admin): Shared, Path(index): Path<u64>) -> Result<Json<Option<String>>, AdminError> {
+    let tile = admin.registrar.store().log_tile(0, index).await?;
+    let text = |octets: Vec<u8>| sha256(&octets).iter().map(|octet| format!("{octet:02x}")).collect();
+    Ok(Json(tile.map(text)))
 }
 
 /// A wish for a backup.

@@ -8,6 +8,7 @@ mod audit;
 mod certificates;
 mod crl;
 mod keys;
+mod log;
 mod orders;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{registrar::Registrar, status::StatusService};
+use crate::{notary::Notary, registrar::Registrar, status::StatusService};
 
 pub use answers::AdminError;
 
@@ -29,6 +30,7 @@ pub mod answers_for_cli {
         certificates::{ShownCertificate, SignedAnswer},
         crl::ShownCrl,
         keys::{NewKey, ShownKey},
+        log::{Cosignatures, ShownLog, Text},
         orders::ShownOrder,
     };
 }
@@ -39,6 +41,8 @@ pub struct Admin {
     pub registrar: Arc<Registrar>,
     /// Publishes CRLs.
     pub status: Arc<StatusService>,
+    /// Signs the audit log's heads; `None` if it cannot.
+    pub notary: Option<Arc<Notary>>,
 }
 
 type Shared = axum::extract::State<Arc<Admin>>;
@@ -61,6 +65,11 @@ pub fn router(admin: Admin) -> Router {
         .route("/crl", get(crl::show))
         .route("/crl/publish", post(crl::publish))
         .route("/audit", get(audit::list))
+        .route("/audit/sign", post(log::sign))
+        .route("/audit/heads", get(log::heads))
+        .route("/audit/tiles/{index}", get(audit::tile))
+        .route("/audit/cosign", post(log::cosign))
+        .route("/audit/witness-request", get(log::witness_request))
         .route("/backup", post(audit::backup))
         .with_state(Arc::new(admin))
 }

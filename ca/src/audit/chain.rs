@@ -163,6 +163,8 @@ mod tests {
                     sequence: chain.sequence,
                     event,
                     hash: chain.hash,
+                    salt: [0; 32],
+                    leaf: [0; 32],
                 }
             })
             .collect()

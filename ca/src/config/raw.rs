@@ -23,6 +23,7 @@ pub struct RawConfig {
     pub names: RawNames,
     pub keys: RawKnownKeys,
     pub crl: RawCrl,
+    pub audit: RawAudit,
     pub ocsp: RawOcsp,
     pub limits: RawLimits,
     pub prune: RawPrune,
@@ -118,6 +119,15 @@ pub struct RawCrl {
     pub interval: Option<String>,
     pub on_revocation: Option<bool>,
     pub gather: Option<String>,
+}
+
+/// `audit.*`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "see RawConfig")]
+pub struct RawAudit {
+    pub gather: Option<String>,
+    pub witnesses: Option<Vec<String>>,
 }
 
 /// `ocsp.*`

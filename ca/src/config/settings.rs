@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use sigillo_protocol::acme::{
-    dns_persist::ISSUER_NAMES_MAX,
-    identifier::{DnsName, Name},
+use sigillo_protocol::{
+    acme::{
+        dns_persist::ISSUER_NAMES_MAX,
+        identifier::{DnsName, Name},
+    },
+    transparency::note::{KeyKind, VerifierKey},
 };
 
 use super::{CalendarSpan, ConfigError, raw};
@@ -37,6 +40,8 @@ pub struct Settings {
     pub keys: KnownKeySettings,
     /// How it publishes CRLs.
     pub crl: CrlSettings,
+    /// How it proves what it did.
+    pub audit: AuditSettings,
     /// How it answers OCSP.
     pub ocsp: OcspSettings,
     /// What it takes from others.
@@ -128,6 +133,15 @@ pub struct CrlSettings {
     pub gather: Duration,
 }
 
+/// `audit.*`: the heads of the audit log.
+#[derive(Debug, Clone)]
+pub struct AuditSettings {
+    /// How long an event waits for others before a head is signed.
+    pub gather: Duration,
+    /// Whose cosignatures are taken.
+    pub witnesses: Vec<VerifierKey>,
+}
+
 /// `ocsp.*`: answers.
 #[derive(Debug, Clone)]
 pub struct OcspSettings {
@@ -195,6 +209,7 @@ impl Settings {
                 blocklist: raw.keys.blocklist.map(|path| dir.join(path)),
             },
             crl: CrlSettings::check(raw.crl)?,
+            audit: AuditSettings::check(raw.audit)?,
             ocsp: OcspSettings::check(raw.ocsp)?,
             limits,
             prune: PruneSettings::check(raw.prune)?,
@@ -307,6 +322,13 @@ impl Settings {
             ("crl.interval", Some(seconds(self.crl.interval))),
             ("crl.on_revocation", Some(self.crl.on_revocation.to_string())),
             ("crl.gather", Some(seconds(self.crl.gather))),
+            ("audit.gather", Some(seconds(self.audit.gather))),
+            (
+                "audit.witnesses",
+                Some(texts(
+                    &self.audit.witnesses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                )),
+            ),
             ("ocsp.validity", Some(seconds(self.ocsp.validity))),
             ("limits.enabled", Some(self.limits.enabled.to_string())),
             (
@@ -685,6 +707,28 @@ impl CrlSettings {
             ));
         }
         Ok(settings)
+    }
+}
+
+impl AuditSettings {
+    fn check(raw: raw::RawAudit) -> Result<Self, ConfigError> {
+        let witness = |text: &String| {
+            let wrong = |error: String| ConfigError::value("audit.witnesses", format!("{text:?}: {error}"));
+            let key = VerifierKey::parse(text).map_err(|error| wrong(error.to_string()))?;
+            match key.kind() {
+                KeyKind::Cosignature => Ok(key),
+                KeyKind::Ed25519 => Err(wrong("it is a log's key, not a witness's".to_owned())),
+            }
+        };
+        Ok(Self {
+            gather: duration("audit.gather", raw.gather, "1s")?,
+            witnesses: raw
+                .witnesses
+                .unwrap_or_default()
+                .iter()
+                .map(witness)
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod caching;
 mod connections;
 mod files;
+mod log;
 mod patience;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use self::{
 };
 use crate::{
     clock::SharedClock,
+    notary::Notary,
     status::{Answer, ErrorStatus, REQUEST_OCTETS_MAX, Reply, StatusService, error_reply},
 };
 
@@ -54,6 +56,7 @@ const GET_BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct StatusFront {
     service: Arc<StatusService>,
     files: StatusFiles,
+    log: Option<Arc<Notary>>,
     clock: SharedClock,
 }
 
@@ -63,6 +66,8 @@ enum Route<'a> {
     Ocsp,
     /// To the responder, by GET, with what follows the base.
     OcspGet(&'a str),
+    /// To the audit log, with what follows the base.
+    Log(&'a Arc<Notary>, &'a str),
     /// To a file.
     File(Resource<'a>),
     /// Nowhere.
@@ -72,7 +77,19 @@ enum Route<'a> {
 impl StatusFront {
     /// Serves a node's status services and some files.
     pub fn new(service: Arc<StatusService>, files: StatusFiles, clock: SharedClock) -> Self {
-        Self { service, files, clock }
+        Self {
+            service,
+            files,
+            log: None,
+            clock,
+        }
+    }
+
+    /// Serves the audit log's public side too.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Arc<Notary>>) -> Self {
+        self.log = log;
+        self
     }
 
     /// Answers one request.
@@ -111,7 +128,10 @@ impl StatusFront {
             (Route::Ocsp, _) => not_allowed("GET, HEAD, POST"),
             (Route::OcspGet(encoded), &Method::GET | &Method::HEAD) => self.ocsp_get(encoded, &parts.headers).await,
             (Route::File(resource), &Method::GET | &Method::HEAD) => self.file(resource, &parts.headers),
-            (Route::OcspGet(_) | Route::File(_), _) => not_allowed("GET, HEAD"),
+            (Route::Log(notary, rest), &Method::GET | &Method::HEAD) => {
+                log::answer(notary, rest, &parts.headers, self.clock.now()).await
+            }
+            (Route::OcspGet(_) | Route::Log(..) | Route::File(_), _) => not_allowed("GET, HEAD"),
         }
     }
 
@@ -125,6 +145,9 @@ impl StatusFront {
                 // a SEQUENCE begins with an M.
                 Some(encoded) => Route::OcspGet(encoded.strip_prefix('/').unwrap_or(encoded)),
             };
+        }
+        if let (Some(notary), Some(rest)) = (&self.log, path.strip_prefix(log::PREFIX)) {
+            return Route::Log(notary, rest);
         }
         self.files.find(path).map_or(Route::Nowhere, Route::File)
     }

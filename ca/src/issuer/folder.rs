@@ -35,6 +35,11 @@ pub fn responder_id() -> IssuerId {
     id("ocsp-1")
 }
 
+/// Returns the name of the key that signs the audit log's heads.
+pub fn log_id() -> IssuerId {
+    id("log")
+}
+
 fn id(text: &str) -> IssuerId {
     text.parse().expect("invariant: the text is an issuer's name")
 }

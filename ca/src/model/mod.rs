@@ -13,7 +13,7 @@ mod id;
 mod order;
 
 pub use account::{Account, Binding};
-pub use audit::{Action, Actor, AuditEvent, AuditRecord};
+pub use audit::{Action, Actor, AuditEvent, AuditRecord, LogHead, LogState};
 pub use authorization::{Authorization, Challenge};
 pub use auto_renewal::{AutoRenewal, Renewing};
 pub use certificate::{BlockedKey, Certificate, CertificateState, CrlRecord, Revocation, StatusRecord};

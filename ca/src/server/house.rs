@@ -6,15 +6,17 @@ use std::{
 };
 
 use jiff::SignedDuration;
+use sigillo_protocol::x509::key::KeyKind;
 
 use crate::{
     admin::Admin,
     clock::{SharedClock, SystemClock},
     config::{ConfigError, Settings},
     issuer::{self, Issuer, folder},
+    notary::{Notary, NotaryParts},
     policy::KnownKeys,
     registrar::{Parts, Registrar},
-    signer::{Keyring, Passphrase},
+    signer::{Keyring, Passphrase, PrivateKey},
     status::{CrlIssuer, CrlSettings, OcspIssuer, OcspSettings, StatusParts, StatusService},
     store::{
         Store,
@@ -71,6 +73,7 @@ pub struct House {
     pub(super) validator: Arc<Validator>,
     pub(super) status: Arc<StatusService>,
     pub(super) registrar: Arc<Registrar>,
+    pub(super) notary: Option<Arc<Notary>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -160,6 +163,7 @@ impl House {
             validator: validator.clone(),
             status: status.clone(),
         }));
+        let notary = open_notary(dir, &settings, &keyring, &store, &clock).await?;
         let metrics = Arc::new(Metrics::default());
         Ok(Self {
             dir: dir.to_owned(),
@@ -171,6 +175,7 @@ impl House {
             validator,
             status,
             registrar,
+            notary,
             metrics,
         })
     }
@@ -200,6 +205,42 @@ impl House {
         Admin {
             registrar: self.registrar.clone(),
             status: self.status.clone(),
+            notary: self.notary.clone(),
+        }
+    }
+}
+
+/// Opens the audit log's notary, whose key is made where there is none yet.
+///
+/// A log that was altered stops no certificate and no status answer: it is told, and nothing is signed about it.
+async fn open_notary(
+    dir: &Path,
+    settings: &Settings,
+    keyring: &Keyring,
+    store: &Arc<dyn Store>,
+    clock: &SharedClock,
+) -> Result<Option<Arc<Notary>>, OpenError> {
+    let id = folder::log_id();
+    if !keyring.holds(&id) {
+        let key = PrivateKey::generate(KeyKind::Ed25519).map_err(part("the log's key"))?;
+        keyring.store(&id, &key).map_err(part("the log's key"))?;
+    }
+    let base = &settings.server.public_http;
+    let base = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
+    let parts = NotaryParts {
+        store: store.clone(),
+        clock: clock.clone(),
+        signer: keyring.load(&id).map_err(part("the log's key"))?,
+        name: format!("{base}/log"),
+        witnesses: settings.audit.witnesses.clone(),
+        gather: settings.audit.gather,
+        folder: Some(dir.to_owned()),
+    };
+    match Notary::open(parts).await {
+        Ok(notary) => Ok(Some(notary)),
+        Err(error) => {
+            tracing::error!(%error, "no heads of the audit log are signed or served");
+            Ok(None)
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use jiff::SignedDuration;
 
 use axum::Router;
+use sigillo_protocol::acme::directory::AuditLogMeta;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -91,7 +92,7 @@ impl Doors {
         let links = Links::new(house.settings.server.public_https.clone());
         let directory = links.directory();
         let limits = RateLimits::new(&house.settings.limits);
-        let front = AcmeFront::new(house.registrar.clone(), links, limits);
+        let front = AcmeFront::new(house.registrar.clone(), links, limits).with_log(log_meta(house));
         Self {
             identity: None,
             acme: acme::router(Arc::new(front)),
@@ -218,6 +219,9 @@ pub async fn run_behind(
         tasks.spawn(Renewer::new(house.registrar.clone(), account_url).run(stop.clone()));
     }
     tasks.spawn(Pruner::new(house.store.clone(), house.clock.clone(), house.settings.prune).run(stop.clone()));
+    if let Some(notary) = house.notary.clone() {
+        tasks.spawn(notary.run(stop.clone()));
+    }
     tasks.spawn(own.keep(stop.clone()));
     tasks.spawn(settle_interrupted(
         house.store.clone(),
@@ -307,7 +311,15 @@ fn status_front(house: &House, others: Vec<IssuerFiles>) -> Result<StatusFront, 
         });
     }
     let files = StatusFiles::new(files, &roots).map_err(super::house::part("what is served to relying parties"))?;
-    Ok(StatusFront::new(house.status.clone(), files, house.clock.clone()))
+    Ok(StatusFront::new(house.status.clone(), files, house.clock.clone()).with_log(house.notary.clone()))
+}
+
+/// Tells ACME clients, over TLS, where the audit log is and which key verifies it.
+fn log_meta(house: &House) -> Option<AuditLogMeta> {
+    house.notary.as_ref().map(|notary| AuditLogMeta {
+        url: format!("{}/log/{}", house.settings.server.public_http, notary.epoch()),
+        key: notary.key().to_string(),
+    })
 }
 
 async fn bind(sockets: &Sockets, address: SocketAddr) -> Result<TcpListener, ServeError> {

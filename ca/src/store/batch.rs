@@ -24,6 +24,8 @@ pub enum Change {
     Certificate(Certificate),
     /// Blocks a key; blocking it again changes nothing.
     BlockedKey(BlockedKey),
+    /// Begins another history of the audit log's heads, under another name.
+    LogEpoch([u8; 8]),
     /// Publishes a CRL; its number must be greater than the issuer's last one.
     Crl(CrlRecord),
 }

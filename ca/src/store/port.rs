@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Batch;
 use crate::model::{
     Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
-    IssuerId, Order, OrderId, Serial, StatusRecord,
+    IssuerId, LogHead, LogState, Order, OrderId, Serial, StatusRecord,
 };
 
 /// What the CA remembers.
@@ -128,6 +128,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Lists audit records after a sequence number.
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError>;
+
+    /// Returns the audit log's size with the hashes at its edge, in one snapshot.
+    async fn log_state(&self) -> Result<LogState, ReadError>;
+    /// Returns a tile of the log's tree: the leaves' level is 0. Full tiles never change; of a level above, a growing
+    /// one is given too.
+    async fn log_tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, ReadError>;
+    /// Returns the entries of the log from a place on (from 0), at most `limit`.
+    async fn log_entries(&self, from: u64, limit: usize) -> Result<Vec<[u8; 32]>, ReadError>;
+    /// Finds the place (from 0) of a certificate's issuance in the log, and the salted hash of that event.
+    async fn logged_certificate(&self, serial: Serial) -> Result<Option<(u64, [u8; 32])>, ReadError>;
+    /// Returns the last signed head.
+    async fn log_head(&self) -> Result<Option<LogHead>, ReadError>;
+    /// Lists the heads that are kept, by size: those that cover more than `after` events.
+    async fn log_heads(&self, after: u64, limit: usize) -> Result<Vec<LogHead>, ReadError>;
+    /// Keeps a signed head; it is refused if it covers less than one that is kept.
+    async fn keep_log_head(&self, head: LogHead) -> Result<(), CommitError>;
 
     /// Deletes what nobody can need any more, within the limits, and records how much in the audit log.
     async fn prune(&self, limits: PruneLimits, now: Timestamp) -> Result<Pruned, CommitError>;

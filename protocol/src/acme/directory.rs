@@ -62,4 +62,16 @@ pub struct Meta {
     /// Whether an authorization can be good for all names below its own (RFC 9444 section 4.4).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub subdomain_auth_allowed: bool,
+    /// Where the server's audit log can be read, and the key that verifies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<AuditLogMeta>,
+}
+
+/// A log that proves itself (c2sp.org/tlog-tiles).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLogMeta {
+    /// What its URLs begin with, without the last slash.
+    pub url: String,
+    /// Its key: `NAME+ID+KEY`.
+    pub key: String,
 }

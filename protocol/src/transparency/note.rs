@@ -85,6 +85,14 @@ impl VerifierKey {
         &self.name
     }
 
+    /// Returns the same key under another name or for another kind of signature.
+    ///
+    /// # Errors
+    /// As for [`VerifierKey::new`].
+    pub fn renamed(&self, name: &str, kind: KeyKind) -> Result<Self, Malformed> {
+        Self::new(name, kind, self.key)
+    }
+
     /// Returns what it signs.
     pub fn kind(&self) -> KeyKind {
         self.kind

@@ -76,6 +76,7 @@ impl AcmeFront {
                 issuer_domain_names: settings.dns_persist_names.clone(),
                 account_hash_prefix: (!settings.dns_persist_names.is_empty()).then(|| self.links.account_hash_prefix()),
                 subdomain_auth_allowed: settings.subdomain_authorizations,
+                audit_log: self.log.clone(),
                 auto_renewal: settings.auto_renewal.map(|rule| AutoRenewalMeta {
                     min_lifetime: rule.min_lifetime_seconds.unsigned_abs(),
                     max_duration: rule.max_duration_seconds.unsigned_abs(),

@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
-use sigillo_protocol::acme::problem::Problem;
+use sigillo_protocol::acme::{directory::AuditLogMeta, problem::Problem};
 
 use super::{
     limits::RateLimits,
@@ -43,6 +43,7 @@ pub struct AcmeFront {
     nonces: Nonces,
     limits: RateLimits,
     capabilities: terms::Capabilities,
+    log: Option<AuditLogMeta>,
 }
 
 type Shared = State<Arc<AcmeFront>>;
@@ -57,7 +58,15 @@ impl AcmeFront {
             nonces: Nonces::new(),
             limits,
             capabilities: terms::Capabilities::new(),
+            log: None,
         }
+    }
+
+    /// Names the audit log in the directory.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<AuditLogMeta>) -> Self {
+        self.log = log;
+        self
     }
 
     pub(super) fn registrar(&self) -> &Registrar {

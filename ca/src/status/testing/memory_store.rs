@@ -24,7 +24,8 @@ use super::{batch, certificate};
 use crate::{
     model::{
         Account, AccountId, Action, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate,
-        CertificateState, CrlRecord, ExternalKey, IssuerId, Order, OrderId, Revocation, Serial, StatusRecord,
+        CertificateState, CrlRecord, ExternalKey, IssuerId, LogHead, LogState, Order, OrderId, Revocation, Serial,
+        StatusRecord,
     },
     store::{
         Batch, CertificateFilter, Change, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store, Unique,
@@ -280,6 +281,27 @@ impl Store for MemoryStore {
     }
     async fn audit(&self, _: u64, _: usize) -> Result<Vec<AuditRecord>, ReadError> {
         elsewhere()
+    }
+    async fn log_state(&self) -> Result<LogState, ReadError> {
+        elsewhere()
+    }
+    async fn log_tile(&self, _: u8, _: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        elsewhere()
+    }
+    async fn log_entries(&self, _: u64, _: usize) -> Result<Vec<[u8; 32]>, ReadError> {
+        elsewhere()
+    }
+    async fn logged_certificate(&self, _: Serial) -> Result<Option<(u64, [u8; 32])>, ReadError> {
+        elsewhere()
+    }
+    async fn log_head(&self) -> Result<Option<LogHead>, ReadError> {
+        elsewhere()
+    }
+    async fn log_heads(&self, _: u64, _: usize) -> Result<Vec<LogHead>, ReadError> {
+        elsewhere()
+    }
+    async fn keep_log_head(&self, _: LogHead) -> Result<(), CommitError> {
+        Err(CommitError::Conflict)
     }
     async fn prune(&self, _: PruneLimits, _: Timestamp) -> Result<Pruned, CommitError> {
         Err(CommitError::Conflict)

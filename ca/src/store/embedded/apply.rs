@@ -3,7 +3,7 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, ffi, params};
 
 use super::{
-    reads,
+    log, reads,
     rows::{self, Sql},
 };
 use crate::{
@@ -108,6 +108,7 @@ pub(super) fn apply_all(connection: &Connection, ledger: &mut Ledger, batch: &Ba
             Change::Authorization(authorization) => write_authorization(connection, authorization)?,
             Change::Certificate(certificate) => write_certificate(connection, ledger, batch, certificate)?,
             Change::BlockedKey(key) => write_blocked_key(connection, key)?,
+            Change::LogEpoch(epoch) => log::set_epoch(connection, epoch)?,
             Change::Crl(crl) => write_crl(connection, crl)?,
         }
     }
@@ -144,6 +145,7 @@ pub(super) fn record(connection: &Connection, ledger: &mut Ledger, event: &Audit
         "INSERT INTO audit (sequence, hash, event) VALUES (?1, ?2, ?3)",
         params![rows::count(next.sequence), next.hash, text],
     )?;
+    log::recorded(connection, next.sequence, event)?;
     ledger.chain = next;
     Ok(())
 }

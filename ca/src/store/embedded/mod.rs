@@ -6,6 +6,7 @@
 mod apply;
 mod backup;
 mod connection;
+mod log;
 mod prune;
 mod readers;
 mod reads;
@@ -49,7 +50,7 @@ use writer::{Request, Writer};
 use super::{Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store};
 use crate::model::{
     Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
-    IssuerId, Order, OrderId, Serial, StatusRecord,
+    IssuerId, LogHead, LogState, Order, OrderId, Serial, StatusRecord,
 };
 
 /// A store that cannot be opened, copied or restored.
@@ -366,6 +367,34 @@ impl Store for SqliteStore {
 
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError> {
         self.readers.read(move |c| reads::audit(c, after, limit)).await
+    }
+
+    async fn log_state(&self) -> Result<LogState, ReadError> {
+        self.readers.read(log::state).await
+    }
+
+    async fn log_tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        self.readers.read(move |c| log::tile(c, level, index)).await
+    }
+
+    async fn log_entries(&self, from: u64, limit: usize) -> Result<Vec<[u8; 32]>, ReadError> {
+        self.readers.read(move |c| log::entries(c, from, limit)).await
+    }
+
+    async fn logged_certificate(&self, serial: Serial) -> Result<Option<(u64, [u8; 32])>, ReadError> {
+        self.readers.read(move |c| log::certificate(c, serial)).await
+    }
+
+    async fn log_head(&self) -> Result<Option<LogHead>, ReadError> {
+        self.readers.read(log::last_head).await
+    }
+
+    async fn log_heads(&self, after: u64, limit: usize) -> Result<Vec<LogHead>, ReadError> {
+        self.readers.read(move |c| log::heads(c, after, limit)).await
+    }
+
+    async fn keep_log_head(&self, head: LogHead) -> Result<(), CommitError> {
+        self.request(|answer| Request::KeepHead(head, answer)).await
     }
 
     async fn prune(&self, limits: PruneLimits, now: Timestamp) -> Result<Pruned, CommitError> {

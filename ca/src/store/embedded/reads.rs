@@ -11,6 +11,7 @@ use sigillo_protocol::{
 };
 
 use super::{
+    log,
     rows::{self, CERTIFICATE_COLUMNS, STATUS_COLUMNS, Sql},
     schema,
 };
@@ -347,5 +348,8 @@ pub(super) fn status(c: &Connection, serial: Serial) -> Sql<Option<StatusRecord>
 
 pub(super) fn audit(c: &Connection, after: u64, at_most: usize) -> Sql<Vec<AuditRecord>> {
     let sql = "SELECT sequence, hash, event FROM audit WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
-    many(c, sql, [rows::count(after), limit(at_most)], rows::audit)
+    let secret = log::secret(c)?;
+    many(c, sql, [rows::count(after), limit(at_most)], |row| {
+        rows::audit(row, &secret)
+    })
 }

@@ -12,6 +12,7 @@ use sigillo_protocol::{
 };
 use zeroize::Zeroizing;
 
+use crate::audit;
 use crate::model::{
     AccountId, AuditRecord, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, IssuerId,
     OrderId, Revocation, Serial, StatusRecord, Version,
@@ -244,10 +245,16 @@ pub(super) fn crl(row: &Row<'_>) -> Sql<CrlRecord> {
 }
 
 /// Reads an audit record: `sequence, hash, event`.
-pub(super) fn audit(row: &Row<'_>) -> Sql<AuditRecord> {
+/// Reads a record of the audit log, with the salt that its place has under the log's secret.
+pub(super) fn audit(row: &Row<'_>, secret: &[u8; 32]) -> Sql<AuditRecord> {
+    let sequence = number(row, 0)?;
+    let salt = audit::salt(secret, sequence);
+    let text = row.get_ref(2)?.as_str()?;
     Ok(AuditRecord {
-        sequence: number(row, 0)?,
+        sequence,
         hash: row.get(1)?,
+        leaf: audit::leaf_of(&salt, text.as_bytes()),
+        salt,
         event: from_body(row, 2)?,
     })
 }

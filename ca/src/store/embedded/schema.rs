@@ -11,7 +11,7 @@ use super::OpenError;
 /// The steps, each from the version before it; a store's version is how many it has taken.
 ///
 /// A step that was released is never changed: what is wrong with it is mended by the next one.
-const STEPS: &[&str] = &[FIRST, RENEWED_ORDERS, FEWER_TREES];
+const STEPS: &[&str] = &[FIRST, RENEWED_ORDERS, FEWER_TREES, LOG];
 
 const FIRST: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -216,6 +216,19 @@ const FEWER_TREES: &str = "
     ALTER TABLE log RENAME TO audit;
 ";
 
+/// The tree over the audit log: its full tiles (and the growing ones above the leaves), the heads that were signed, and
+/// which event tells of a certificate's issuance.
+const LOG: &str = "
+    CREATE TABLE log_tile (
+        level BIGINT NOT NULL,
+        place BIGINT NOT NULL,
+        hashes BLOB NOT NULL,
+        PRIMARY KEY (level, place)
+    );
+    CREATE TABLE log_head (day BIGINT PRIMARY KEY, size BIGINT NOT NULL, note TEXT NOT NULL);
+    ALTER TABLE certificate ADD COLUMN logged BIGINT;
+";
+
 /// The name of the store's own identity in `meta`.
 pub(super) const IDENTITY: &str = "identity";
 
@@ -244,6 +257,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
             params![IDENTITY, new_identity()?],
         )?;
     }
+    super::log::begin(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
@@ -254,6 +268,8 @@ pub(super) fn renew_identity(connection: &Connection) -> Result<(), OpenError> {
         "UPDATE meta SET value = ?2 WHERE name = ?1",
         params![IDENTITY, new_identity()?],
     )?;
+    // What was published of the old history may be more than is here, so this one has another name.
+    super::log::set_epoch(connection, &super::log::new_epoch()?)?;
     Ok(())
 }
 

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     apply::{self, Ledger, Refusal},
-    prune,
+    log, prune,
 };
+use crate::model::LogHead;
 use crate::store::{Batch, CommitError, PruneLimits, Pruned};
 
 /// How many requests wait for the writer before the next one waits to be let in: a few groups, so
@@ -40,6 +41,8 @@ const GATHER_FROM: f64 = 3.0;
 pub(super) enum Request {
     /// Make a batch durable.
     Commit(Batch, oneshot::Sender<Result<(), CommitError>>),
+    /// Keep a signed head of the audit log.
+    KeepHead(LogHead, oneshot::Sender<Result<(), CommitError>>),
     /// Delete what nobody needs.
     Prune(PruneLimits, Timestamp, oneshot::Sender<Result<Pruned, CommitError>>),
     /// Read on the writer's own connection: only where the store is in memory and has no other.
@@ -52,6 +55,8 @@ pub(super) struct Writer {
     ledger: Ledger,
     queue: mpsc::Receiver<Request>,
     changed: Arc<watch::Sender<u64>>,
+    /// Whether the present group keeps a head: that moves no ledger, and has to be committed all the same.
+    keeps_head: bool,
     /// Why nothing is written any more, once a commit has failed in a way that leaves doubt.
     broken: Option<String>,
     /// Tells others about it.
@@ -112,6 +117,7 @@ impl Writer {
             ledger,
             queue,
             changed,
+            keeps_head: false,
             broken: None,
             writable,
             gathering: Gathering::default(),
@@ -173,6 +179,7 @@ impl Writer {
             return refuse(group, &error.to_string());
         }
         let (size, before) = (group.len(), self.ledger);
+        self.keeps_head = false;
         let mut spoiled = false;
         let all_at_once = self.apply_plainly(&group);
         if all_at_once.is_none() {
@@ -208,6 +215,11 @@ impl Writer {
                     apply::apply_all(&self.connection, &mut self.ledger, batch).map(|()| Pruned::default())
                 }
                 Request::Prune(limits, now, _) => prune::prune(&self.connection, &mut self.ledger, *limits, *now),
+                Request::KeepHead(head, _) => {
+                    let kept = log::keep_head(&self.connection, &self.ledger, head);
+                    self.keeps_head |= kept.is_ok();
+                    kept.map(|()| Pruned::default())
+                }
                 Request::Read(_) => Ok(Pruned::default()),
             };
             let has_changed = self.ledger != ledger || self.connection.total_changes() != changes;
@@ -230,6 +242,11 @@ impl Writer {
             Request::Prune(limits, now, _) => self.attempt(spoiled, |connection, ledger| {
                 prune::prune(connection, ledger, *limits, *now)
             }),
+            Request::KeepHead(head, _) => {
+                let kept = self.attempt(spoiled, |connection, ledger| log::keep_head(connection, ledger, head));
+                self.keeps_head |= kept.is_ok();
+                kept.map(|()| Pruned::default())
+            }
             // They were taken out before the transaction began.
             Request::Read(_) => Ok(Pruned::default()),
         }
@@ -272,7 +289,11 @@ impl Writer {
             };
         }
         // Every event moves the chain, so an unmoved ledger means that nothing was changed.
-        let end = if self.ledger == before { "ROLLBACK" } else { "COMMIT" };
+        let end = if self.ledger == before && !self.keeps_head {
+            "ROLLBACK"
+        } else {
+            "COMMIT"
+        };
         match apply::run(&self.connection, end, []) {
             Ok(_) => {
                 if self.ledger != before {
@@ -316,7 +337,7 @@ fn answer(request: Request, result: Result<Pruned, Refusal>, outcome: &GroupOutc
     let result = judge(result, outcome);
     // Whoever asked may have gone away; what was committed stays committed.
     match request {
-        Request::Commit(_, answer) => drop(answer.send(result.map(drop))),
+        Request::Commit(_, answer) | Request::KeepHead(_, answer) => drop(answer.send(result.map(drop))),
         Request::Prune(_, _, answer) => drop(answer.send(result)),
         Request::Read(_) => {}
     }
@@ -355,6 +376,7 @@ fn refuse(group: Vec<Request>, message: &str) {
         // Whoever asked may have gone away.
         match request {
             Request::Commit(_, answer) => drop(answer.send(Err(failed()))),
+            Request::KeepHead(_, answer) => drop(answer.send(Err(failed()))),
             Request::Prune(_, _, answer) => drop(answer.send(Err(failed()))),
             Request::Read(_) => {}
         }
