@@ -1,8 +1,9 @@
-//! Looking at a certificate the way a relying party does: time, chain, OCSP and CRL.
+//! Looking at a certificate the way a relying party does: time, chain, OCSP, CRL, and the CA's log.
 
 mod certificate;
 mod chain;
 mod crl;
+mod log;
 mod ocsp;
 mod report;
 mod signature;
@@ -12,6 +13,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 pub use certificate::Subject;
+pub use log::{LogRequest, check_log};
 pub use report::{Finding, Report, RevocationStatus, StatusReport};
 
 use crate::error::{Error, Result};

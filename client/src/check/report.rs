@@ -147,6 +147,9 @@ pub struct Report {
     pub ocsp: Option<StatusReport>,
     /// What its CRL says; absent when it names none.
     pub crl: Option<StatusReport>,
+    /// Whether the CA's log holds it; absent when that was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Finding>,
     /// What else there is to say.
     pub notes: Vec<String>,
 }
@@ -173,6 +176,7 @@ impl Report {
             chain,
             ocsp: None,
             crl: None,
+            log: None,
             notes: Vec::new(),
         }
     }
@@ -196,6 +200,12 @@ impl Report {
         }
     }
 
+    /// Adds what the CA's log shows, which has to be in order too.
+    pub fn add_log(&mut self, finding: Finding) {
+        self.passed &= finding.ok;
+        self.log = Some(finding);
+    }
+
     /// Returns the first thing that is not in order.
     pub fn trouble(&self) -> Option<String> {
         if self.passed {
@@ -213,6 +223,12 @@ impl Report {
             .or_else(|| (!self.chain.ok).then(|| self.chain.detail.clone()))
             .or_else(|| ocsp.filter(bad).map(|s| about("OCSP", s)))
             .or_else(|| crl.filter(bad).map(|s| about("CRL", s)))
+            .or_else(|| {
+                self.log
+                    .as_ref()
+                    .filter(|log| !log.ok)
+                    .map(|log| format!("log: {}", log.detail))
+            })
             .or_else(|| self.notes.first().cloned())
     }
 
@@ -244,6 +260,11 @@ impl Report {
         ];
         lines.extend(source("OCSP", &self.ocsp).map(|line| line.replacen("OCSP: ", "OCSP:     ", 1)));
         lines.extend(source("CRL", &self.crl).map(|line| line.replacen("CRL: ", "CRL:      ", 1)));
+        lines.extend(
+            self.log
+                .as_ref()
+                .map(|log| format!("log:      {}, {}", mark(log), log.detail)),
+        );
         lines.extend(self.notes.iter().map(|note| format!("note:     {note}")));
         lines.iter().map(|line| crate::error::printable(line)).collect()
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! HOME/accounts/DIRECTORY-HASH/{key.pem,account.json}
+//! HOME/logs/SOURCE-HASH.json
 //! HOME/certs/NAME -> ../versions/NAME/N
 //! HOME/versions/NAME/N/{cert.pem,chain.pem,fullchain.pem,key.pem,renewal.json}
 //! ```
@@ -12,6 +13,7 @@
 mod accounts;
 mod atomic;
 mod certificates;
+mod logs;
 mod renewal;
 
 use std::fs::{File, TryLockError};
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use accounts::AccountRecord;
 pub use certificates::{CertificateName, CertificateSet, StoredCertificate};
+pub use logs::SeenLog;
 pub use renewal::{ChallengeSettings, Renewal, RenewalState};
 
 use crate::error::{Error, Result};

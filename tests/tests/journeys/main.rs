@@ -4,6 +4,7 @@
 //! the operator who changes the configuration or puts a backup back.
 
 mod accounts;
+mod audit;
 mod authorizations;
 mod backup;
 mod caa;
