@@ -4,7 +4,7 @@
 //! used up as soon as the request is known to be shaped and addressed right, so that a request
 //! that is refused afterwards cannot be sent again either (threat J12).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, http::header};
 use http_body_util::BodyExt;
@@ -151,12 +151,13 @@ impl AcmeFront {
                 let id = self.links().account_id(kid).ok_or_else(|| {
                     Problem::new(ErrorType::AccountDoesNotExist, "kid is not the URL of an account here.")
                 })?;
-                let (account, jwk) = self
+                let known = self
                     .registrar()
                     .signing_account(id)
                     .await
                     .map_err(|r| self.trouble(r))?;
-                let jws = jws.verify(&jwk)?;
+                let jws = jws.verify(&known.1)?;
+                let (account, jwk) = Arc::unwrap_or_clone(known);
                 Ok(Signed::Account(Box::new(SignedByAccount { account, jwk, jws })))
             }
         }

@@ -1,5 +1,7 @@
 //! Accounts (RFC 8555 section 7.3): made, found, changed, closed.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use sigillo_protocol::{
     acme::{
@@ -152,14 +154,21 @@ impl Registrar {
     ///
     /// # Errors
     /// `accountDoesNotExist` if there is none, `unauthorized` (401) if it is closed (RFC 8555 section 7.3.6).
-    pub async fn signing_account(&self, id: AccountId) -> Result<(Account, Jwk), Refusal> {
+    pub async fn signing_account(&self, id: AccountId) -> Result<Arc<(Account, Jwk)>, Refusal> {
+        if let Some(known) = self.known_accounts.get(&*self.store, id) {
+            return Ok(known);
+        }
+        // Asked before reading: a change that comes in between makes the entry useless, never wrong.
+        let revision = self.store.accounts_revision();
         let Some(account) = self.store.account(id).await? else {
             return Err(Refusal::new(ErrorType::AccountDoesNotExist, "No account has this URL."));
         };
         require_valid(&account)?;
         let jwk = Jwk::from_json(&account.jwk)
             .map_err(|error| Refusal::Internal(format!("the key of account {id} cannot be read: {error}")))?;
-        Ok((account, jwk))
+        let known = Arc::new((account, jwk));
+        self.known_accounts.keep(revision, &known);
+        Ok(known)
     }
 
     /// Finds the account of a key, open or closed.
@@ -176,7 +185,7 @@ impl Registrar {
     /// Contacts that are not taken.
     pub async fn update_account(&self, id: AccountId, update: &AccountUpdate) -> Result<Account, Refusal> {
         settle(|| async {
-            let (account, _) = self.signing_account(id).await?;
+            let account = self.signing_account(id).await?.0.clone();
             let mut changed = account.clone();
             if update.status.as_deref() == Some("deactivated") {
                 if let AccountLife::Valid(valid) = AccountLife::read(account.status) {
@@ -209,7 +218,7 @@ impl Registrar {
     /// [`Refusal::KeyInUse`] if an account has the new key; `malformed` if the old key is not the account's.
     pub async fn change_key(&self, id: AccountId, old: &Jwk, new: &Jwk) -> Result<Account, Refusal> {
         settle(|| async {
-            let (account, _) = self.signing_account(id).await?;
+            let account = self.signing_account(id).await?.0.clone();
             if old.thumbprint() != account.thumbprint {
                 return Err(Problem::malformed("oldKey is not the account's present key.").into());
             }
@@ -240,7 +249,7 @@ impl Registrar {
     /// `accountDoesNotExist`, `unauthorized` for a closed account.
     pub async fn agree_to_terms(&self, id: AccountId) -> Result<(), Refusal> {
         settle(|| async {
-            let (account, _) = self.signing_account(id).await?;
+            let account = self.signing_account(id).await?.0.clone();
             if account.terms_agreed == self.settings.terms {
                 return Ok(());
             }

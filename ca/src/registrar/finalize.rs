@@ -95,18 +95,19 @@ impl Registrar {
         csr: &CheckedCsr,
         csr_der: &[u8],
     ) -> Result<(), Round> {
-        let (account, _) = self.signing_account(account).await?;
+        let known = self.signing_account(account).await?;
+        let account = &known.0;
         let mut view = self.ready_order(account.id, id).await?;
         let now = self.clock.now();
         let mut term = None;
         if view.order.auto_renewal.is_some() {
             match self.first_term(&mut view.order, csr_der, now).await? {
                 FirstTerm::Now(first) => term = Some(first),
-                FirstTerm::Later(due) => return self.await_start(&account, &view, csr, due, now).await,
+                FirstTerm::Later(due) => return self.await_start(account, &view, csr, due, now).await,
             }
         }
         let issuance = Issuance {
-            account: &account,
+            account,
             view: &view,
             csr,
             term,

@@ -9,6 +9,7 @@ mod authorizations;
 mod auto_renewal;
 mod contact;
 mod finalize;
+mod known_accounts;
 mod operator;
 mod orders;
 mod pruner;
@@ -56,6 +57,7 @@ pub struct Registrar {
     issuer: Arc<Issuer>,
     validator: Arc<Validator>,
     status: Arc<StatusService>,
+    known_accounts: known_accounts::KnownAccounts,
 }
 
 /// What a [`Registrar`] is put together from.
@@ -104,6 +106,7 @@ impl Registrar {
             issuer,
             validator,
             status,
+            known_accounts: known_accounts::KnownAccounts::default(),
         }
     }
 

@@ -36,6 +36,12 @@ pub trait Store: Send + Sync + 'static {
     /// Returns a signal that moves after every commit, for workers that wait for something to do.
     fn changed(&self) -> watch::Receiver<u64>;
 
+    /// Returns a number that is another one as soon as anybody was told that an account is not what it was; `None` where
+    /// the backend cannot tell without asking. What was read while it was the same is still so.
+    fn accounts_revision(&self) -> Option<u64> {
+        None
+    }
+
     /// Finds an account.
     async fn account(&self, id: AccountId) -> Result<Option<Account>, ReadError>;
     /// Finds an account by its key.

@@ -51,6 +51,27 @@ pub(super) async fn found_by_id_and_key(store: &dyn Store) {
     );
 }
 
+pub(super) async fn the_revision_moves_before_a_change_is_told(store: &dyn Store) {
+    let new = account();
+    store.commit(batch(Change::Account(new.clone()))).await.unwrap();
+    let Some(before) = store.accounts_revision() else {
+        return;
+    };
+    store.commit(batch(Change::Account(account()))).await.unwrap();
+    assert_eq!(
+        store.accounts_revision(),
+        Some(before),
+        "a new account changes no other"
+    );
+    let closed = Account {
+        version: Version(1),
+        status: AccountStatus::Deactivated,
+        ..new
+    };
+    store.commit(batch(Change::Account(closed))).await.unwrap();
+    assert_ne!(store.accounts_revision(), Some(before));
+}
+
 pub(super) async fn listed_by_id_in_pages(store: &dyn Store) {
     let mut ids = Vec::new();
     for _ in 0..5 {

@@ -19,6 +19,7 @@ pub async fn run(make: impl Fn() -> Box<dyn Store>) {
 
     accounts::found_by_id_and_key(&*fresh()).await;
     accounts::listed_by_id_in_pages(&*fresh()).await;
+    accounts::the_revision_moves_before_a_change_is_told(&*fresh()).await;
     accounts::keys_are_unique(&*fresh()).await;
     accounts::external_keys_are_kept_whole(&*fresh()).await;
 

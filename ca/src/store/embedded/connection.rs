@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{OpenError, rows::Sql};
 
@@ -48,11 +48,18 @@ pub(super) fn in_memory() -> Sql<Connection> {
     Ok(connection)
 }
 
+/// Keeps prepared statements prepared: without this the engine plans those with a bound LIMIT anew at each run, to make
+/// use of its value.
+fn keep_plans(connection: &Connection) -> Sql<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(())
+}
+
 fn for_writing(connection: &Connection) -> Sql<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    Ok(())
+    keep_plans(connection)
 }
 
 /// Opens a connection that reads.
@@ -62,6 +69,6 @@ pub(super) fn reader(path: &Path) -> Sql<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Not opened read-only: a reader of a write-ahead log takes part in its shared memory.
     connection.pragma_update(None, "query_only", true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    keep_plans(&connection)?;
     Ok(connection)
 }

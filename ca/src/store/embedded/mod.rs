@@ -44,14 +44,17 @@ use sigillo_protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use backup::restore;
-use readers::Readers;
-use writer::{Request, Writer};
+use readers::{Readers, snapshot};
+use writer::{Known, Request, Writer};
 
 use super::{Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store};
 use crate::model::{
     Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
     IssuerId, LogHead, LogState, Order, OrderId, Serial, StatusRecord,
 };
+
+/// How many entries of the status feed at most are read in place, without another thread.
+const FEED_SHORT_MAX: u64 = 64;
 
 /// A store that cannot be opened, copied or restored.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,7 @@ pub struct SqliteStore {
     queue: Option<mpsc::Sender<Request>>,
     readers: Readers,
     changed: Arc<watch::Sender<u64>>,
+    known: Arc<Known>,
     writable: Arc<AtomicBool>,
     writer: Option<thread::JoinHandle<()>>,
     /// Held for its lock.
@@ -140,11 +144,14 @@ impl SqliteStore {
         let (queue, requests) = mpsc::channel(writer::QUEUE_LENGTH_MAX);
         let changed = Arc::new(watch::Sender::new(0));
         let writable = Arc::new(AtomicBool::new(true));
-        let writer = Writer::start(connection, requests, Arc::clone(&changed), Arc::clone(&writable))?;
+        let known = Arc::new(Known::default());
+        let (told, signal) = (Arc::clone(&known), Arc::clone(&changed));
+        let writer = Writer::start(connection, requests, signal, told, Arc::clone(&writable))?;
         Ok(Self {
             readers: readers(&queue),
             queue: Some(queue),
             changed,
+            known,
             writable,
             writer: Some(writer),
             _lock: lock,
@@ -213,13 +220,17 @@ impl Store for SqliteStore {
         self.changed.subscribe()
     }
 
+    fn accounts_revision(&self) -> Option<u64> {
+        Some(self.known.accounts_revision.load(Ordering::SeqCst))
+    }
+
     async fn account(&self, id: AccountId) -> Result<Option<Account>, ReadError> {
-        self.readers.read(move |c| reads::account(c, id)).await
+        self.readers.short(move |c| reads::account(c, id)).await
     }
 
     async fn account_by_thumbprint(&self, thumbprint: Thumbprint) -> Result<Option<Account>, ReadError> {
         self.readers
-            .read(move |c| reads::account_by_thumbprint(c, thumbprint))
+            .short(move |c| reads::account_by_thumbprint(c, thumbprint))
             .await
     }
 
@@ -229,7 +240,7 @@ impl Store for SqliteStore {
 
     async fn external_key(&self, kid: &str) -> Result<Option<ExternalKey>, ReadError> {
         let kid = kid.to_owned();
-        self.readers.read(move |c| reads::external_key(c, &kid)).await
+        self.readers.short(move |c| reads::external_key(c, &kid)).await
     }
 
     async fn external_keys(&self, page: Page<String>) -> Result<Vec<ExternalKey>, ReadError> {
@@ -237,7 +248,7 @@ impl Store for SqliteStore {
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<OrderView>, ReadError> {
-        self.readers.read(move |c| reads::order(c, id)).await
+        self.readers.short(move |c| snapshot(c, |c| reads::order(c, id))).await
     }
 
     async fn orders_of(&self, account: AccountId, page: Page<OrderId>) -> Result<Vec<OrderView>, ReadError> {
@@ -257,7 +268,7 @@ impl Store for SqliteStore {
     }
 
     async fn authorization(&self, id: AuthorizationId) -> Result<Option<Authorization>, ReadError> {
-        self.readers.read(move |c| reads::authorization(c, id)).await
+        self.readers.short(move |c| reads::authorization(c, id)).await
     }
 
     async fn valid_authorization(
@@ -269,7 +280,7 @@ impl Store for SqliteStore {
         let name = name.clone();
         let status = AuthorizationStatus::Valid;
         self.readers
-            .read(move |c| reads::authorization_for(c, account, &name, status, at))
+            .short(move |c| reads::authorization_for(c, account, &name, status, at))
             .await
     }
 
@@ -282,7 +293,7 @@ impl Store for SqliteStore {
         let name = name.clone();
         let status = AuthorizationStatus::Pending;
         self.readers
-            .read(move |c| reads::authorization_for(c, account, &name, status, at))
+            .short(move |c| reads::authorization_for(c, account, &name, status, at))
             .await
     }
 
@@ -295,7 +306,7 @@ impl Store for SqliteStore {
     ) -> Result<Option<Authorization>, ReadError> {
         let names = names.to_vec();
         self.readers
-            .read(move |c| reads::subdomain_authorization(c, account, &names, status, at))
+            .short(move |c| reads::subdomain_authorization(c, account, &names, status, at))
             .await
     }
 
@@ -307,12 +318,12 @@ impl Store for SqliteStore {
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {
         let without = without.to_vec();
         self.readers
-            .read(move |c| reads::authorizations_due(c, now, &without, limit))
+            .short(move |c| snapshot(c, |c| reads::authorizations_due(c, now, &without, limit)))
             .await
     }
 
     async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError> {
-        self.readers.read(move |c| reads::certificate(c, serial)).await
+        self.readers.short(move |c| reads::certificate(c, serial)).await
     }
 
     async fn certificates(
@@ -341,7 +352,7 @@ impl Store for SqliteStore {
     }
 
     async fn blocked_key(&self, spki_sha256: [u8; 32]) -> Result<Option<BlockedKey>, ReadError> {
-        self.readers.read(move |c| reads::blocked_key(c, spki_sha256)).await
+        self.readers.short(move |c| reads::blocked_key(c, spki_sha256)).await
     }
 
     async fn blocked_keys(&self, page: Page<[u8; 32]>) -> Result<Vec<BlockedKey>, ReadError> {
@@ -354,15 +365,20 @@ impl Store for SqliteStore {
     }
 
     async fn status_feed(&self, after: u64, limit: usize) -> Result<Vec<StatusRecord>, ReadError> {
-        self.readers.read(move |c| reads::status_feed(c, after, limit)).await
+        let read = move |c: &Connection| reads::status_feed(c, after, limit);
+        match self.known.position.load(Ordering::SeqCst).saturating_sub(after) {
+            0 => Ok(Vec::new()),
+            1..=FEED_SHORT_MAX => self.readers.short(read).await,
+            _ => self.readers.read(read).await,
+        }
     }
 
     async fn status_position(&self) -> Result<(u64, [u8; 16]), ReadError> {
-        self.readers.read(reads::status_position).await
+        self.readers.short(reads::status_position).await
     }
 
     async fn status(&self, serial: Serial) -> Result<Option<StatusRecord>, ReadError> {
-        self.readers.read(move |c| reads::status(c, serial)).await
+        self.readers.short(move |c| reads::status(c, serial)).await
     }
 
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError> {

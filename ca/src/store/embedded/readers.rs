@@ -1,4 +1,7 @@
 //! The readers: connections of their own, so that a read never waits for a write.
+//!
+//! A record that is found by its key takes some microseconds, and the way to another thread and back several times as
+//! many: such a read is made where it is asked for. What may be long goes to a thread that may wait.
 
 use std::{
     path::PathBuf,
@@ -11,8 +14,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{OpenError, connection, rows::Sql, writer::Request};
 use crate::store::ReadError;
 
-/// How many reads run at a time. They take microseconds when the pages are in memory; more would only
-/// add connections, each with a cache of its own.
+/// How many long reads run at a time, and how many connections are kept; more would only add connections, each with a
+/// cache of its own. Short reads have their caller's thread, so there are as many at a time as the runtime has threads.
 const READERS_MAX: usize = 8;
 
 /// Where reads run.
@@ -42,7 +45,20 @@ impl Readers {
         }))
     }
 
-    /// Runs a read in one snapshot.
+    /// Runs a short read, of one record or a few: in place, on the caller's thread.
+    ///
+    /// A single statement sees one moment; several need [`snapshot`].
+    pub async fn short<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        match self {
+            Self::Pool(pool) => pool.run_here(|connection| read(connection).map_err(failed)),
+            Self::Writer(_) => self.run(|connection| read(connection).map_err(failed)).await,
+        }
+    }
+
+    /// Runs a read that may be long, in one snapshot, on a thread that may wait.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
@@ -101,15 +117,32 @@ impl Pool {
         running.await.map_err(|error| ReadError(error.to_string()))?
     }
 
+    /// Runs a short read at once.
+    fn run_here<T>(&self, act: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        if self.permits.is_closed() {
+            return Err(gone());
+        }
+        let connection = match self.take() {
+            Some(connection) => connection,
+            None => connection::reader(&self.path).map_err(failed)?,
+        };
+        let result = act(&connection);
+        // A connection that failed is not used again: what ails it may be its own.
+        if result.is_ok() {
+            self.put_back(connection);
+        }
+        result
+    }
+
     fn take(&self) -> Option<Connection> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     fn put_back(&self, connection: Connection) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < READERS_MAX {
+            idle.push(connection);
+        }
     }
 
     /// Closes the connections that wait, so that the last one to close can tidy the log away.
@@ -120,11 +153,12 @@ impl Pool {
 }
 
 /// Runs a read with everything it sees from one moment.
-fn snapshot<T>(connection: &Connection, read: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
-    // Rolled back when it is dropped: it has changed nothing.
-    let transaction = connection.unchecked_transaction()?;
-    let result = read(&transaction);
-    transaction.finish()?;
+pub(super) fn snapshot<T>(connection: &Connection, read: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    run("BEGIN")?;
+    let result = read(connection);
+    // It has changed nothing.
+    run("ROLLBACK")?;
     result
 }
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -17,8 +17,10 @@ use super::{
     apply::{self, Ledger, Refusal},
     log, prune,
 };
-use crate::model::LogHead;
-use crate::store::{Batch, CommitError, PruneLimits, Pruned};
+use crate::{
+    model::{LogHead, Version},
+    store::{Batch, Change, CommitError, PruneLimits, Pruned},
+};
 
 /// How many requests wait for the writer before the next one waits to be let in: a few groups, so
 /// that a slow disk shows as waiting and not as memory.
@@ -57,6 +59,7 @@ pub(super) struct Writer {
     changed: Arc<watch::Sender<u64>>,
     /// Whether the present group keeps a head: that moves no ledger, and has to be committed all the same.
     keeps_head: bool,
+    known: Arc<Known>,
     /// Why nothing is written any more, once a commit has failed in a way that leaves doubt.
     broken: Option<String>,
     /// Tells others about it.
@@ -97,6 +100,21 @@ impl Gathering {
     }
 }
 
+/// What is known of the store without reading it: there is no other writer.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The status feed's last position.
+    pub position: AtomicU64,
+    /// Rises before anybody is told of a change to an account.
+    pub accounts_revision: AtomicU64,
+}
+
+/// Tells whether a request changes an account that was there before.
+fn changes_account(request: &Request) -> bool {
+    let is_change = |change: &Change| matches!(change, Change::Account(account) if account.version != Version::NEW);
+    matches!(request, Request::Commit(batch, _) if batch.changes.iter().any(is_change))
+}
+
 /// How a group ended.
 enum GroupOutcome {
     Durable,
@@ -109,15 +127,18 @@ impl Writer {
         connection: Connection,
         queue: mpsc::Receiver<Request>,
         changed: Arc<watch::Sender<u64>>,
+        known: Arc<Known>,
         writable: Arc<AtomicBool>,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         let ledger = Ledger::read(&connection).map_err(std::io::Error::other)?;
+        known.position.store(ledger.position, Ordering::SeqCst);
         let writer = Self {
             connection,
             ledger,
             queue,
             changed,
             keeps_head: false,
+            known,
             broken: None,
             writable,
             gathering: Gathering::default(),
@@ -194,6 +215,10 @@ impl Writer {
         let results = all_at_once.unwrap_or_else(|| group.iter().map(|r| self.apply(r, &mut spoiled)).collect());
         let began = Instant::now();
         let outcome = self.finish(before, spoiled);
+        // However it ended: one look too many costs nothing.
+        if group.iter().any(changes_account) {
+            self.known.accounts_revision.fetch_add(1, Ordering::SeqCst);
+        }
         self.gathering.note(size, began.elapsed());
         let answers = group.into_iter().zip(results);
         if let GroupOutcome::Failed { message, in_doubt } = &outcome {
@@ -297,6 +322,7 @@ impl Writer {
         match apply::run(&self.connection, end, []) {
             Ok(_) => {
                 if self.ledger != before {
+                    self.known.position.store(self.ledger.position, Ordering::SeqCst);
                     self.changed.send_modify(|count| *count += 1);
                 }
                 GroupOutcome::Durable
