@@ -7,6 +7,7 @@
 mod address;
 mod anchors;
 mod caa;
+mod decisions;
 mod dial;
 mod dns01;
 mod dns_account01;
@@ -33,6 +34,7 @@ use sigillo_protocol::acme::problem::ErrorType;
 
 use self::address::AddressRules;
 use self::caa::CaaChecker;
+pub use self::decisions::{Decisions, Waiting};
 use self::dial::{Deadline, Dialer, Host};
 pub use self::failure::Failure;
 use self::failures::Failures;
@@ -80,6 +82,7 @@ pub struct Validator {
     caa: CaaChecker,
     dns_persist_names: Vec<String>,
     persist_failures: Failures,
+    decisions: Decisions,
 }
 
 impl Validator {
@@ -118,8 +121,14 @@ impl Validator {
             caa: CaaChecker::new(resolver.clone(), settings.caa, settings.caa_identities),
             dns_persist_names: settings.dns_persist_names,
             persist_failures: Failures::new(settings.failed_persist_per_hour),
+            decisions: Decisions::default(),
             resolver,
         })
+    }
+
+    /// Returns who waits for decisions.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Makes one try at a challenge.

@@ -205,6 +205,7 @@ impl Context {
             // It is still due; the pause keeps a store that fails from being run against.
             tokio::time::sleep(STORE_PAUSE).await;
         }
+        self.validator.decisions().tell(id);
     }
 
     async fn attempt(&self, authorization: &Authorization, position: usize) -> Result<Proof, Failure> {
