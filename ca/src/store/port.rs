@@ -92,11 +92,12 @@ pub trait Store: Send + Sync + 'static {
         status: AuthorizationStatus,
         at: Timestamp,
     ) -> Result<Option<Authorization>, ReadError>;
-    /// Lists authorizations that the validator has to act on, the longest due first, without those of some accounts,
-    /// and returns when the next one after `now` falls due.
+    /// Lists authorizations that the validator has to act on, the longest due first, without those that it is at and those
+    /// of some accounts, and returns when the next one after `now` falls due.
     async fn authorizations_due(
         &self,
         now: Timestamp,
+        running: &[AuthorizationId],
         without: &[AccountId],
         limit: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError>;

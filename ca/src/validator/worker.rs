@@ -122,17 +122,14 @@ impl ValidationWorker {
         let now = self.context.clock.now();
         // Each round but the last ends with one more account at its share, and so many of those fill all places.
         for _ in 0..=CONCURRENCY_MAX / PER_ACCOUNT_MAX {
-            if running.tasks.len() >= CONCURRENCY_MAX {
+            let free = CONCURRENCY_MAX.saturating_sub(running.tasks.len());
+            if free == 0 {
                 break;
             }
-            // Those that are running are still due, so there may be as many of them in front.
             let at_share = running.at_share();
-            let (due, next) = self
-                .context
-                .store
-                .authorizations_due(now, &at_share, CONCURRENCY_MAX)
-                .await?;
-            let full_list = due.len() >= CONCURRENCY_MAX;
+            let at: Vec<AuthorizationId> = running.ids.values().map(|(id, _)| *id).collect();
+            let (due, next) = self.context.store.authorizations_due(now, &at, &at_share, free).await?;
+            let full_list = due.len() >= free;
             for authorization in due {
                 if running.has_place_for(&authorization) {
                     running.start(self.context.clone(), authorization);

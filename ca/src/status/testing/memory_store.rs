@@ -259,6 +259,7 @@ impl Store for MemoryStore {
     async fn authorizations_due(
         &self,
         _: Timestamp,
+        _: &[AuthorizationId],
         _: &[AccountId],
         _: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {

@@ -262,7 +262,7 @@ pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store)
         store.commit(batch(Change::Authorization(one.clone()))).await.unwrap();
     }
     let list = async |now, limit| {
-        let (due, next) = store.authorizations_due(at(now), &[], limit).await.unwrap();
+        let (due, next) = store.authorizations_due(at(now), &[], &[], limit).await.unwrap();
         (due.iter().map(|a| a.id).collect::<Vec<_>>(), next)
     };
     assert_eq!(list(10, 9).await, (vec![later.id, late.id], Some(at(50))));
@@ -270,11 +270,14 @@ pub(super) async fn due_authorizations_come_longest_due_first(store: &dyn Store)
     assert_eq!(list(2, 9).await, (vec![], Some(at(3))));
     assert_eq!(list(50, 9).await, (vec![later.id, late.id, future.id], None));
     let without = async |accounts: &[AccountId]| {
-        let (due, next) = store.authorizations_due(at(10), accounts, 9).await.unwrap();
+        let (due, next) = store.authorizations_due(at(10), &[], accounts, 9).await.unwrap();
         (due.iter().map(|a| a.id).collect::<Vec<_>>(), next)
     };
     assert_eq!(without(&[later.account]).await, (vec![late.id], Some(at(50))));
     assert_eq!(without(&[later.account, late.account]).await, (vec![], Some(at(50))));
+    let (due, _) = store.authorizations_due(at(10), &[later.id], &[], 1).await.unwrap();
+    assert_eq!(due.len(), 1, "one that is being tried takes nobody's place");
+    assert_eq!(due[0].id, late.id);
 
     let mut done = Authorization {
         version: Version(1),

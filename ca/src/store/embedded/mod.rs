@@ -313,13 +313,13 @@ impl Store for SqliteStore {
     async fn authorizations_due(
         &self,
         now: Timestamp,
+        running: &[AuthorizationId],
         without: &[AccountId],
         limit: usize,
     ) -> Result<(Vec<Authorization>, Option<Timestamp>), ReadError> {
-        let without = without.to_vec();
-        self.readers
-            .short(move |c| snapshot(c, |c| reads::authorizations_due(c, now, &without, limit)))
-            .await
+        let (running, without) = (running.to_vec(), without.to_vec());
+        let read = move |c: &Connection| reads::authorizations_due(c, now, &running, &without, limit);
+        self.readers.short(move |c| snapshot(c, read)).await
     }
 
     async fn certificate(&self, serial: Serial) -> Result<Option<Certificate>, ReadError> {

@@ -52,7 +52,7 @@ fn ask_everything(c: &Connection) {
     reads::authorization_for(c, account, &name("a.example"), valid, now).unwrap();
     let above = ["a.example".parse().unwrap(), "example".parse().unwrap()];
     reads::subdomain_authorization(c, account, &above, valid, now).unwrap();
-    reads::authorizations_due(c, now, &[account], 9).unwrap();
+    reads::authorizations_due(c, now, &[], &[account], 9).unwrap();
     reads::certificate(c, serial).unwrap();
     for filter in filters(account, now) {
         for page in [Page::first(9), Page::after(serial, 9)] {

@@ -195,20 +195,34 @@ fn places(numbers: std::ops::RangeInclusive<usize>) -> String {
 pub(super) fn authorizations_due(
     c: &Connection,
     now: Timestamp,
+    running: &[AuthorizationId],
     without: &[AccountId],
     at_most: usize,
 ) -> Sql<(Vec<Authorization>, Option<Timestamp>)> {
-    let mut values: Vec<Value> = vec![rows::micros(now).into(), limit(at_most).into()];
+    // Those that are running are still due and stand in front: they are passed over by their identity, unread.
+    let at_most = at_most.min(Page::<()>::LIMIT_MAX);
+    let mut values: Vec<Value> = vec![
+        rows::micros(now).into(),
+        rows::count(at_most.saturating_add(running.len()) as u64).into(),
+    ];
     let fixed = values.len();
     values.extend(without.iter().map(|account| account.as_bytes().to_vec().into()));
     let others = match without {
         [] => String::new(),
         _ => format!(" AND account NOT IN ({})", places(fixed + 1..=values.len())),
     };
-    let sql = format!("SELECT body FROM authorizations WHERE due <= ?1{others} ORDER BY due, id LIMIT ?2");
-    let due = many(c, &sql, rusqlite::params_from_iter(values), |row| {
-        rows::from_body(row, 0)
-    })?;
+    let sql = format!("SELECT id, body FROM authorizations WHERE due <= ?1{others} ORDER BY due, id LIMIT ?2");
+    let mut due = Vec::new();
+    let mut statement = c.prepare_cached(&sql)?;
+    let mut found = statement.query(rusqlite::params_from_iter(values))?;
+    while due.len() < at_most
+        && let Some(row) = found.next()?
+    {
+        let id = row.get_ref(0)?.as_blob()?;
+        if !running.iter().any(|running| running.as_bytes() == id) {
+            due.push(rows::from_body(row, 1)?);
+        }
+    }
     let sql = "SELECT due FROM authorizations WHERE due > ?1 ORDER BY due LIMIT 1";
     let next = one(c, sql, [rows::micros(now)], |row| rows::time(row, 0))?;
     Ok((due, next))
