@@ -81,7 +81,8 @@ def up(hash, index, size, path):
 
 def certificate(url, key, path):
     with open(path, "rb") as file:
-        found = x509.load_pem_x509_certificates(file.read())[0]
+        first, end, _ = file.read().partition(b"-----END CERTIFICATE-----")
+    found = x509.load_pem_x509_certificate(first + end + b"\n")
     proof = fetch(f"{url}/proof/certificate/{found.serial_number:032x}").decode()
     lines, _, note = proof.partition("\n\n")
     first, extra, index, *path = lines.splitlines()
