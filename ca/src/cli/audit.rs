@@ -101,14 +101,15 @@ async fn sign(operations: &Operations) -> CliResult<ShownLog> {
 
 /// Prints every record up to a head that is signed now, and each kept head after the record that it ends with.
 async fn export(operations: &Operations) -> CliResult {
-    let log = sign(operations).await?;
+    let (log, refused) = present(operations).await;
+    let until = log.as_ref().map_or(u64::MAX, |log| log.size);
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut heads = heads(operations)
         .await?
         .into_iter()
-        .filter(|head| head.size < log.size)
+        .filter(|head| head.size < until)
         .peekable();
-    follow(operations, log.size, |record| {
+    follow(operations, until, |record| {
         writeln!(out, "{}", serde_json::to_string(&record)?)?;
         while let Some(head) = heads.next_if(|head| head.size <= record.sequence) {
             let line = HeadLine { checkpoint: head.note };
@@ -117,20 +118,33 @@ async fn export(operations: &Operations) -> CliResult {
         Ok(())
     })
     .await?;
-    let line = HeadLine {
-        checkpoint: log.checkpoint,
-    };
-    writeln!(out, "{}", serde_json::to_string(&line)?)?;
-    Ok(out.flush()?)
+    if let Some(log) = log {
+        let line = HeadLine {
+            checkpoint: log.checkpoint,
+        };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    }
+    out.flush()?;
+    refused.map_or(Ok(()), Err)
+}
+
+/// Has a head signed; where that is refused, as of a log that was altered, the records are looked at all the same.
+async fn present(operations: &Operations) -> (Option<ShownLog>, Option<CliError>) {
+    match sign(operations).await {
+        Ok(log) => (Some(log), None),
+        Err(error) => (None, Some(error)),
+    }
 }
 
 async fn verify_online(common: &Common, operations: &Operations, args: &VerifyArgs) -> CliResult {
-    let log = sign(operations).await?;
-    let key = match args.key.as_deref() {
-        Some(key) => read_key(key)?,
-        None => VerifierKey::parse(&log.key)?,
+    let (log, refused) = present(operations).await;
+    let keys = match (&log, args.key.as_deref()) {
+        (Some(log), None) => HeadKeys::Key(VerifierKey::parse(&log.key)?),
+        (_, key) => keys(common, key)?,
     };
-    let mut verifier = Verifier::new(HeadKeys::Key(key));
+    let signed = matches!(keys, HeadKeys::Key(_));
+    let until = log.as_ref().map_or(u64::MAX, |log| log.size);
+    let mut verifier = Verifier::new(keys);
     let mut waiting: Vec<(u64, String)> = Vec::new();
     for head in heads(operations).await? {
         waiting.push((head.size, head.note));
@@ -139,12 +153,12 @@ async fn verify_online(common: &Common, operations: &Operations, args: &VerifyAr
         let note = read_note(path)?;
         waiting.push((verifier.read_head(&note)?.size, note));
     }
-    waiting.push((log.size, log.checkpoint));
+    waiting.extend(log.map(|log| (log.size, log.checkpoint)));
     waiting.sort_by_key(|(size, _)| *size);
     let mut waiting = waiting.into_iter().filter(|(size, _)| *size > 0).peekable();
     let mut leaves: Vec<Hash> = Vec::new();
     let mut full = Vec::new();
-    follow(operations, log.size, |record| {
+    follow(operations, until, |record| {
         verifier.record(&record)?;
         leaves.push(record.leaf);
         if leaves.len() == 256 {
@@ -171,16 +185,14 @@ async fn verify_online(common: &Common, operations: &Operations, args: &VerifyAr
             )));
         }
     }
-    told(common, &verifier, true)
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    told(common, &verifier, signed)
 }
 
 fn verify_file(common: &Common, file: &Path, checkpoints: &[PathBuf], key: Option<&str>) -> CliResult {
-    let own_key = common.dir.join("log.vkey");
-    let keys = match key {
-        Some(key) => HeadKeys::Key(read_key(key)?),
-        None if own_key.is_file() => HeadKeys::Key(read_key(&own_key.display().to_string())?),
-        None => HeadKeys::Unknown,
-    };
+    let keys = keys(common, key)?;
     let signed = matches!(keys, HeadKeys::Key(_));
     let kept = checkpoints
         .iter()
@@ -193,6 +205,16 @@ fn verify_file(common: &Common, file: &Path, checkpoints: &[PathBuf], key: Optio
         _ => CliError::new(fault),
     })?;
     told(common, &found.verifier, signed)
+}
+
+/// Whom to believe about heads: the key that is given, or the one in the state folder.
+fn keys(common: &Common, key: Option<&str>) -> CliResult<HeadKeys> {
+    let own_key = common.dir.join("log.vkey");
+    Ok(match key {
+        Some(key) => HeadKeys::Key(read_key(key)?),
+        None if own_key.is_file() => HeadKeys::Key(read_key(&own_key.display().to_string())?),
+        None => HeadKeys::Unknown,
+    })
 }
 
 fn told(common: &Common, verifier: &Verifier, signed: bool) -> CliResult {
