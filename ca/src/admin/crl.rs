@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Shared, answers::AdminError};
-use crate::model::CrlRecord;
+use crate::model::{CrlKind, CrlRecord};
 
 /// A CRL as an operator sees it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,13 +32,17 @@ impl From<CrlRecord> for ShownCrl {
             this_update: crl.this_update,
             next_update: crl.next_update,
             entries: crl.entries,
-            pem: crate::pem::block("X509 CRL", &crl.der),
+            pem: crate::pem::block("X509 CRL", &crl.der.to_vec()),
         }
     }
 }
 
 pub(super) async fn show(State(admin): Shared) -> Result<Json<ShownCrl>, AdminError> {
-    let crl = admin.registrar.store().crl(admin.registrar.issuer().id()).await?;
+    let crl = admin
+        .registrar
+        .store()
+        .crl(admin.registrar.issuer().id(), CrlKind::Complete)
+        .await?;
     crl.map(|crl| Json(crl.into()))
         .ok_or_else(|| AdminError::not_found("CRL"))
 }

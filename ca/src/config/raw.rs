@@ -119,6 +119,7 @@ pub struct RawCrl {
     pub interval: Option<String>,
     pub on_revocation: Option<bool>,
     pub gather: Option<String>,
+    pub delta: Option<String>,
 }
 
 /// `audit.*`

@@ -131,6 +131,8 @@ pub struct CrlSettings {
     pub on_revocation: bool,
     /// How long a revocation waits for others, so that many make one CRL.
     pub gather: Duration,
+    /// How often a delta CRL is made; `None` for no deltas.
+    pub delta: Option<Duration>,
 }
 
 /// `audit.*`: the heads of the audit log.
@@ -329,6 +331,7 @@ impl Settings {
                     &self.audit.witnesses.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 )),
             ),
+            ("crl.delta", self.crl.delta.map(seconds)),
             ("ocsp.validity", Some(seconds(self.ocsp.validity))),
             ("limits.enabled", Some(self.limits.enabled.to_string())),
             (
@@ -699,7 +702,20 @@ impl CrlSettings {
             interval: duration("crl.interval", raw.interval, "1d")?,
             on_revocation: raw.on_revocation.unwrap_or(true),
             gather: duration("crl.gather", raw.gather, "200ms")?,
+            delta: match raw.delta {
+                Some(text) => Some(duration("crl.delta", Some(text), "1h")?),
+                None => None,
+            },
         };
+        if settings
+            .delta
+            .is_some_and(|delta| delta >= settings.interval || delta.is_zero())
+        {
+            return Err(ConfigError::value(
+                "crl.delta",
+                "has to be shorter than crl.interval, or a delta is no fresher than what it builds on",
+            ));
+        }
         if settings.interval >= settings.validity {
             return Err(ConfigError::value(
                 "crl.interval",

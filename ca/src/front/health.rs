@@ -10,7 +10,11 @@ use axum::{
     routing::get,
 };
 
-use crate::{model::IssuerId, store::Store, telemetry::Metrics};
+use crate::{
+    model::{CrlKind, IssuerId},
+    store::Store,
+    telemetry::Metrics,
+};
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -60,7 +64,7 @@ async fn metrics(State(health): State<Health>) -> Response {
             i64::try_from(position).unwrap_or(i64::MAX),
         );
     }
-    if let Ok(Some(crl)) = health.store.crl(&health.issuer).await {
+    if let Ok(Some(crl)) = health.store.crl(&health.issuer, CrlKind::Complete).await {
         let number = i64::try_from(crl.number).unwrap_or(i64::MAX);
         gauge("sigillo_crl_number", "Number of the last CRL.", number);
         let entries = i64::try_from(crl.entries).unwrap_or(i64::MAX);

@@ -1,5 +1,6 @@
 //! The plain-HTTP service of relying parties: OCSP, CRLs and the certificates to check them with. Nothing else.
 
+mod body;
 mod caching;
 mod connections;
 mod files;
@@ -15,7 +16,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Bytes},
@@ -23,6 +24,7 @@ use hyper::{
 };
 use jiff::Timestamp;
 
+pub use body::ResponseBody;
 pub use connections::{CONNECTIONS_MAX_DEFAULT, serve};
 pub use files::{FilesError, IssuerFiles, StatusFiles};
 
@@ -33,14 +35,11 @@ use self::{
 use crate::{
     clock::SharedClock,
     notary::Notary,
-    status::{Answer, ErrorStatus, REQUEST_OCTETS_MAX, Reply, StatusService, error_reply},
+    status::{Answer, ErrorStatus, PublishedCrl, REQUEST_OCTETS_MAX, Reply, StatusService, error_reply},
 };
 
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What an answer's body is.
-pub type ResponseBody = Full<Bytes>;
 
 const OCSP_REQUEST: &str = "application/ocsp-request";
 const OCSP_RESPONSE: &str = "application/ocsp-response";
@@ -105,7 +104,7 @@ impl StatusFront {
         let mut response = self.answer(request).await;
         stamp(response.headers_mut(), self.clock.now());
         if head {
-            *response.body_mut() = Full::default();
+            *response.body_mut() = ResponseBody::default();
         }
         Ok(response)
     }
@@ -197,11 +196,11 @@ impl StatusFront {
         let mut response = if let Some(etag) = &answer.etag
             && is_unchanged(headers, &validators(etag, &answer))
         {
-            let mut response = Response::new(Full::default());
+            let mut response = Response::new(ResponseBody::default());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         } else {
-            Response::new(Full::new(answer.der.clone()))
+            Response::new(answer.der.clone().into())
         };
         *response.headers_mut() = answer.headers.get_or_init(|| lasting_headers(&answer)).clone();
         if response.status() == StatusCode::NOT_MODIFIED {
@@ -223,18 +222,23 @@ impl StatusFront {
                 found(
                     headers,
                     file.content_type,
-                    file.body.clone(),
+                    file.body.clone().into(),
                     validators,
                     Caching::For(files::MAX_AGE),
                     now,
                 )
             }
             Resource::Crl(issuer) => match self.service.publisher().current(issuer) {
-                Some(crl) => crl_found(headers, &crl.der, &crl.etag, (crl.this_update, crl.next_update), now),
+                Some(crl) => published(headers, &crl, now),
                 None => unavailable("there is no CRL yet"),
             },
+            Resource::DeltaCrl(issuer) => match self.service.publisher().current_delta(issuer) {
+                Some(crl) => published(headers, &crl, now),
+                None => plain(StatusCode::NOT_FOUND, "there are no delta CRLs"),
+            },
             Resource::FixedCrl(crl) => {
-                crl_found(headers, &crl.body, &crl.etag, (crl.this_update, crl.next_update), now)
+                let times = (crl.this_update, crl.next_update);
+                crl_found(headers, crl.body.clone().into(), &crl.etag, times, now)
             }
         }
     }
@@ -259,10 +263,20 @@ fn lasting_headers(answer: &Answer) -> HeaderMap {
     headers
 }
 
+fn published(headers: &HeaderMap, crl: &PublishedCrl, now: Timestamp) -> Response<ResponseBody> {
+    crl_found(
+        headers,
+        crl.der.clone().into(),
+        &crl.etag,
+        (crl.this_update, crl.next_update),
+        now,
+    )
+}
+
 /// A CRL past its nextUpdate helps nobody and must not be kept anywhere.
 fn crl_found(
     headers: &HeaderMap,
-    der: &Bytes,
+    der: ResponseBody,
     etag: &str,
     (this_update, next_update): (Timestamp, Timestamp),
     now: Timestamp,
@@ -279,21 +293,21 @@ fn crl_found(
         modified: this_update,
     };
     let caching = Caching::Until { fresh, expires: fresh };
-    found(headers, files::PKIX_CRL, der.clone(), validators, caching, now)
+    found(headers, files::PKIX_CRL, der, validators, caching, now)
 }
 
 /// Answers with content, or that it is unchanged.
 fn found(
     request: &HeaderMap,
     content_type: &'static str,
-    body: Bytes,
+    body: ResponseBody,
     validators: Validators<'_>,
     caching: Caching,
     now: Timestamp,
 ) -> Response<ResponseBody> {
     let unchanged = is_unchanged(request, &validators);
     let length = body.len();
-    let mut response = Response::new(if unchanged { Full::default() } else { Full::new(body) });
+    let mut response = Response::new(if unchanged { ResponseBody::default() } else { body });
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
@@ -318,7 +332,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
 
 fn refusal(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<ResponseBody> {
     let length = body.len();
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
         .headers_mut()

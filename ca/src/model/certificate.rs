@@ -121,25 +121,6 @@ pub struct StatusRecord {
     pub revocation: Option<Revocation>,
 }
 
-/// A published CRL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CrlRecord {
-    /// Whose.
-    pub issuer: IssuerId,
-    /// CRL number: rises with each one.
-    pub number: u64,
-    /// When it was made.
-    pub this_update: Timestamp,
-    /// When the next one is there at the latest.
-    pub next_update: Timestamp,
-    /// How many certificates it lists.
-    pub entries: u64,
-    /// The store feed's position that it reflects.
-    pub position: u64,
-    /// The whole CRL.
-    pub der: Vec<u8>,
-}
-
 /// A key that no certificate and no account may use again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedKey {

@@ -141,6 +141,7 @@ impl House {
                     interval: signed(settings.crl.interval),
                     on_revocation: settings.crl.on_revocation,
                     coalesce: settings.crl.gather,
+                    delta: settings.crl.delta.map(signed),
                 },
                 index_dir: Some(dir.join("store/status-index")),
             },

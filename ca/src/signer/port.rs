@@ -31,6 +31,15 @@ pub trait Signer: Send + Sync + 'static {
     /// # Errors
     /// When the key cannot be reached or refuses.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Signs a message that comes in pieces. Here they are put together first; a key that can hash them one after the
+    /// other does, so that a long message is nowhere in one block.
+    ///
+    /// # Errors
+    /// As for [`Signer::sign`].
+    fn sign_pieces(&self, pieces: &[&[u8]]) -> Result<Vec<u8>, SignError> {
+        self.sign(&pieces.concat())
+    }
 }
 
 /// A signer that can be shared.

@@ -1,6 +1,7 @@
 //! Keys that live in memory and in files: PKCS #8, signed with by aws-lc-rs or ed25519-dalek.
 
 use aws_lc_rs::{
+    digest,
     encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
     rand::SystemRandom,
     rsa::KeySize,
@@ -283,6 +284,33 @@ impl Signer for SoftwareSigner {
             }
         }
     }
+
+    fn sign_pieces(&self, pieces: &[&[u8]]) -> Result<Vec<u8>, SignError> {
+        let failed = |_| SignError("the cryptographic library refused".to_owned());
+        let digest = |algorithm| {
+            let mut context = digest::Context::new(algorithm);
+            pieces.iter().for_each(|piece| context.update(piece));
+            context.finish()
+        };
+        match &self.key {
+            Key::Ecdsa(key) => {
+                let algorithm = match self.algorithm {
+                    SignatureAlgorithm::EcdsaP384Sha384 => &digest::SHA384,
+                    _ => &digest::SHA256,
+                };
+                let signature = key.sign_digest(&digest(algorithm)).map_err(failed)?;
+                Ok(signature.as_ref().to_vec())
+            }
+            // It reads its message twice, so it has to be there as a whole (RFC 8032 section 5.1.6).
+            Key::Ed25519(_) => self.sign(&pieces.concat()),
+            Key::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign_digest(&RSA_PKCS1_SHA256, &digest(&digest::SHA256), &mut signature)
+                    .map_err(failed)?;
+                Ok(signature)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -311,6 +339,8 @@ mod tests {
                 |message: &[u8], signature: &[u8]| verify(signer.algorithm(), signer.spki_der(), message, signature);
             assert!(good(b"message", &signature), "{kind}");
             assert!(!good(b"massage", &signature), "{kind}");
+            let in_pieces = signer.sign_pieces(&[b"mes", b"", b"sage"]).unwrap();
+            assert!(good(b"message", &in_pieces), "{kind}");
             assert!(!good(b"message", &signature[1..]), "{kind}");
         }
         assert!(PrivateKey::generate(KeyKind::Rsa(2056)).is_err());

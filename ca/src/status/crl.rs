@@ -1,21 +1,25 @@
-//! The CRL builder: version 2, each entry encoded once into one buffer that becomes the CRL.
+//! The CRL builder: version 2, the encoded entries shared and not copied.
 //!
-//! A million entries are about 50 MB. So the entries are appended as they come, the parts in front
-//! of them are written into a gap that was left for them, and the whole is never copied.
+//! A million entries are about 40 MB. So what stands before and behind them is written around the pieces in which they
+//! are kept, and the whole is never in one block.
 
 use std::collections::TryReserveError;
 
+use bytes::Bytes;
 use der::{Decode, Encode};
 use jiff::Timestamp;
 use sigillo_protocol::x509::reason::RevocationReason;
 use x509_cert::{Certificate, ext::pkix::SubjectKeyIdentifier};
 
-use super::encode::{
-    UnencodableTime, algorithm_identifier, element, push, push_bit_string, push_generalized_time, push_header,
-    push_time, tag, unsigned,
+use super::{
+    encode::{
+        UnencodableTime, algorithm_identifier, element, push, push_bit_string, push_generalized_time, push_header,
+        push_time, tag, unsigned,
+    },
+    entries::{EntryWriter, Kept},
 };
 use crate::{
-    model::{Revocation, Serial, StatusRecord},
+    model::{Pieces, Revocation, Serial, StatusRecord},
     signer::{SharedSigner, SignError},
 };
 
@@ -134,129 +138,88 @@ pub fn build_crl(
     this_update: Timestamp,
     next_update: Timestamp,
     entries: impl Iterator<Item = CrlEntry>,
-) -> Result<Vec<u8>, CrlError> {
-    let mut list = CrlList::new(issuer)?;
+) -> Result<Pieces, CrlError> {
+    let mut writer = EntryWriter::default();
     for entry in entries {
-        list.push(entry)?;
+        // How long an entry matters is not asked here.
+        let not_after = Timestamp::MAX;
+        writer.push(&Kept { entry, not_after })?;
     }
-    list.sign(issuer, number, this_update, next_update)
+    let head = CrlHead {
+        number,
+        this_update,
+        next_update,
+        base: None,
+        freshest: None,
+    };
+    sign_crl(issuer, &head, writer.finish().octets())
 }
 
-/// Room in front of the entries for all that comes before them except the issuer's name: two outer
-/// headers, version, algorithm, two times and the header of the list take less than 80 octets.
-const GAP_BESIDES_NAME: usize = 128;
-
-/// How much room the buffer asks for when it is short of it: far more than an entry takes.
-const GROWTH: usize = 4 * 1024;
-
-/// The entries of a CRL while they are collected.
-pub struct CrlList {
-    buffer: Vec<u8>,
-    gap: usize,
-    last: Option<Serial>,
-    count: u64,
+/// What a CRL says of itself.
+#[derive(Debug, Clone)]
+pub(super) struct CrlHead {
+    pub number: u64,
+    pub this_update: Timestamp,
+    pub next_update: Timestamp,
+    /// For a delta CRL, the number of the complete one that it builds on.
+    pub base: Option<u64>,
+    /// For a complete CRL, where its deltas are.
+    pub freshest: Option<String>,
 }
 
-impl CrlList {
-    /// Starts an empty list for an issuer.
-    ///
-    /// # Errors
-    /// When the issuer's distribution point is no URI.
-    pub fn new(issuer: &CrlIssuer) -> Result<Self, CrlError> {
-        let url = &issuer.distribution_point_url;
+/// Puts head and extensions around encoded entries, and signs. What comes before the entries is the first piece of the
+/// result, and what comes behind them the last.
+///
+/// Hashing a long list takes a while: call it off the async threads.
+///
+/// # Errors
+/// When the times contradict each other, an address is none, or the key does not sign.
+pub(super) fn sign_crl(issuer: &CrlIssuer, head: &CrlHead, entries: Vec<Bytes>) -> Result<Pieces, CrlError> {
+    for url in std::iter::once(&issuer.distribution_point_url).chain(&head.freshest) {
         if url.is_empty() || !url.bytes().all(|octet| octet.is_ascii_graphic()) {
             return Err(CrlError::DistributionPoint(url.clone()));
         }
-        let gap = GAP_BESIDES_NAME + issuer.subject_der.len();
-        Ok(Self {
-            buffer: vec![0; gap],
-            gap,
-            last: None,
-            count: 0,
-        })
     }
-
-    /// Returns how many entries there are.
-    pub fn count(&self) -> u64 {
-        self.count
+    let (this_update, next_update) = (head.this_update, head.next_update);
+    if this_update.as_second() >= next_update.as_second() {
+        return Err(CrlError::EmptyValidity {
+            this_update,
+            next_update,
+        });
     }
-
-    /// Appends an entry.
-    ///
-    /// # Errors
-    /// When the serial does not follow the one before, or a time cannot be written.
-    pub fn push(&mut self, entry: CrlEntry) -> Result<(), CrlError> {
-        if self.last.is_some_and(|last| last >= entry.serial) {
-            return Err(CrlError::Unordered(entry.serial));
-        }
-        if self.buffer.capacity() - self.buffer.len() < GROWTH {
-            self.buffer.try_reserve(GROWTH)?;
-        }
-        push_entry(&mut self.buffer, &entry)?;
-        self.last = Some(entry.serial);
-        self.count += 1;
-        Ok(())
+    let algorithm = algorithm_identifier(issuer.signer.algorithm());
+    let mut before = element(tag::INTEGER, &[1]);
+    before.extend_from_slice(algorithm);
+    before.extend_from_slice(&issuer.subject_der);
+    push_time(&mut before, this_update)?;
+    push_time(&mut before, next_update)?;
+    let entries_length = entries.iter().map(Bytes::len).sum();
+    // No entry, no list: revokedCertificates is absent, not empty (RFC 5280 section 5.1.2.6).
+    if entries_length > 0 {
+        push_header(&mut before, tag::SEQUENCE, entries_length);
     }
-
-    /// Puts head and extensions around the entries, signs, and returns the whole CRL.
-    ///
-    /// Hashing a long list takes a while: call it off the async threads.
-    ///
-    /// # Errors
-    /// When the times contradict each other or the key does not sign.
-    pub fn sign(
-        mut self,
-        issuer: &CrlIssuer,
-        number: u64,
-        this_update: Timestamp,
-        next_update: Timestamp,
-    ) -> Result<Vec<u8>, CrlError> {
-        if this_update.as_second() >= next_update.as_second() {
-            return Err(CrlError::EmptyValidity {
-                this_update,
-                next_update,
-            });
-        }
-        let algorithm = algorithm_identifier(issuer.signer.algorithm());
-        let entries_length = self.buffer.len() - self.gap;
-        let mut head = Vec::with_capacity(self.gap);
-        push(&mut head, tag::INTEGER, &[1]);
-        head.extend_from_slice(algorithm);
-        head.extend_from_slice(&issuer.subject_der);
-        push_time(&mut head, this_update)?;
-        push_time(&mut head, next_update)?;
-        // No entry, no list: revokedCertificates is absent, not empty (RFC 5280 section 5.1.2.6).
-        if entries_length > 0 {
-            push_header(&mut head, tag::SEQUENCE, entries_length);
-        }
-        self.buffer.extend_from_slice(&extensions(issuer, number));
-        let mut start = self.prepend(self.gap, &head);
-        start = self.prepend_sequence_header(start);
-        let signature = issuer.signer.sign(&self.buffer[start..])?;
-        self.buffer.extend_from_slice(algorithm);
-        push_bit_string(&mut self.buffer, &signature);
-        start = self.prepend_sequence_header(start);
-        self.buffer.drain(..start);
-        Ok(self.buffer)
-    }
-
-    /// Writes octets so that they end at `end`; returns where they begin.
-    fn prepend(&mut self, end: usize, octets: &[u8]) -> usize {
-        let start = end - octets.len();
-        self.buffer[start..end].copy_from_slice(octets);
-        start
-    }
-
-    /// Wraps all from `start` on into a SEQUENCE; returns where it begins.
-    fn prepend_sequence_header(&mut self, start: usize) -> usize {
-        let mut header = Vec::with_capacity(10);
-        push_header(&mut header, tag::SEQUENCE, self.buffer.len() - start);
-        self.prepend(start, &header)
-    }
+    let mut behind = extensions(issuer, head);
+    let mut tbs = Vec::with_capacity(before.len() + 10);
+    push_header(&mut tbs, tag::SEQUENCE, before.len() + entries_length + behind.len());
+    tbs.extend_from_slice(&before);
+    let mut signed: Vec<&[u8]> = vec![&tbs];
+    signed.extend(entries.iter().map(|piece| &piece[..]));
+    signed.push(&behind);
+    let signature = issuer.signer.sign_pieces(&signed)?;
+    behind.extend_from_slice(algorithm);
+    push_bit_string(&mut behind, &signature);
+    let mut first = Vec::with_capacity(tbs.len() + 10);
+    push_header(&mut first, tag::SEQUENCE, tbs.len() + entries_length + behind.len());
+    first.extend_from_slice(&tbs);
+    let mut pieces = Vec::with_capacity(entries.len() + 2);
+    pieces.push(first.into());
+    pieces.extend(entries);
+    pieces.push(behind.into());
+    Ok(pieces.into())
 }
 
 /// Appends an entry. Its content is at most 19 + 17 + 2 + 12 + 28 octets, so its length always takes one octet.
-fn push_entry(out: &mut Vec<u8>, entry: &CrlEntry) -> Result<(), UnencodableTime> {
+pub(super) fn push_entry(out: &mut Vec<u8>, entry: &CrlEntry) -> Result<(), UnencodableTime> {
     let start = out.len();
     out.extend_from_slice(&[tag::SEQUENCE, 0]);
     push_serial(out, entry.serial);
@@ -266,6 +229,17 @@ fn push_entry(out: &mut Vec<u8>, entry: &CrlEntry) -> Result<(), UnencodableTime
     if reason.is_some() || invalid_since.is_some() {
         push_entry_extensions(out, reason, invalid_since)?;
     }
+    out[start + 1] = (out.len() - start - 2) as u8;
+    Ok(())
+}
+
+/// Appends an entry of a delta CRL that takes a certificate out of its base.
+pub(super) fn push_removal(out: &mut Vec<u8>, serial: Serial, at: Timestamp) -> Result<(), UnencodableTime> {
+    let start = out.len();
+    out.extend_from_slice(&[tag::SEQUENCE, 0]);
+    push_serial(out, serial);
+    push_time(out, at)?;
+    push_entry_extensions(out, Some(RevocationReason::RemoveFromCrl), None)?;
     out[start + 1] = (out.len() - start - 2) as u8;
     Ok(())
 }
@@ -311,21 +285,27 @@ fn push_entry_extensions(
     Ok(())
 }
 
-/// The CRL's extensions under their tag: authority key identifier and number, not critical, and the critical
-/// issuing distribution point.
-fn extensions(issuer: &CrlIssuer, number: u64) -> Vec<u8> {
+/// The CRL's extensions under their tag: authority key identifier, number and freshest CRL, not critical, and the critical
+/// delta CRL indicator and issuing distribution point.
+fn extensions(issuer: &CrlIssuer, head: &CrlHead) -> Vec<u8> {
     let key_identifier = element(tag::SEQUENCE, &element(tag::CONTEXT_0, &issuer.key_identifier));
-    let number = element(tag::INTEGER, &unsigned(number));
-    let uri = element(tag::CONTEXT_6, issuer.distribution_point_url.as_bytes());
-    let full_name = element(tag::CONTEXT_0_CONSTRUCTED, &uri);
-    let point = element(tag::SEQUENCE, &element(tag::CONTEXT_0_CONSTRUCTED, &full_name));
-    let all = [
-        extension(35, false, &key_identifier),
-        extension(20, false, &number),
-        extension(28, true, &point),
-    ]
-    .concat();
+    let number = element(tag::INTEGER, &unsigned(head.number));
+    let point = distribution_point(&issuer.distribution_point_url);
+    let mut all = [extension(35, false, &key_identifier), extension(20, false, &number)].concat();
+    if let Some(base) = head.base {
+        all.extend(extension(27, true, &element(tag::INTEGER, &unsigned(base))));
+    }
+    all.extend(extension(28, true, &point));
+    if let Some(url) = &head.freshest {
+        all.extend(extension(46, false, &element(tag::SEQUENCE, &distribution_point(url))));
+    }
     element(tag::CONTEXT_0_CONSTRUCTED, &element(tag::SEQUENCE, &all))
+}
+
+/// A DistributionPoint or an IssuingDistributionPoint that has nothing but one address.
+fn distribution_point(url: &str) -> Vec<u8> {
+    let full_name = element(tag::CONTEXT_0_CONSTRUCTED, &element(tag::CONTEXT_6, url.as_bytes()));
+    element(tag::SEQUENCE, &element(tag::CONTEXT_0_CONSTRUCTED, &full_name))
 }
 
 /// One extension of the arc id-ce, 2.5.29.

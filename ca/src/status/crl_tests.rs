@@ -27,7 +27,9 @@ fn entry(number: u128, at: Timestamp, reason: Option<RevocationReason>) -> CrlEn
 }
 
 fn build(ca: &TestCa, at: Timestamp, entries: Vec<CrlEntry>) -> Vec<u8> {
-    build_crl(&ca.crl_issuer(), 0x80, at, at + week(), entries.into_iter()).unwrap()
+    build_crl(&ca.crl_issuer(), 0x80, at, at + week(), entries.into_iter())
+        .unwrap()
+        .to_vec()
 }
 
 /// Builds the same CRL with rcgen.

@@ -6,7 +6,11 @@ mod bundle;
 mod crl;
 #[cfg(test)]
 mod crl_tests;
+mod delta;
+#[cfg(test)]
+mod delta_tests;
 mod encode;
+mod entries;
 mod index;
 #[cfg(test)]
 mod index_tests;
@@ -26,7 +30,7 @@ use std::{path::PathBuf, sync::Arc};
 use tokio::sync::watch;
 
 pub use bundle::certs_only;
-pub use crl::{CrlEntry, CrlError, CrlIssuer, CrlList, build_crl, published_reason};
+pub use crl::{CrlEntry, CrlError, CrlIssuer, build_crl, published_reason};
 pub use encode::UnencodableTime;
 pub use index::INDEX_CERTIFICATES_DEFAULT;
 pub use ocsp::{
@@ -34,14 +38,15 @@ pub use ocsp::{
     OcspResponder, OcspSettings, REQUEST_OCTETS_MAX, REQUESTS_MAX, Reply, RequestedStatus, Responder, ResponderError,
     error_reply,
 };
+pub(crate) use publisher::DELTA_SUFFIX;
 pub use publisher::{CrlSettings, PublishError, PublishedCrl, Publisher};
 pub use time_guard::{ClockWentBack, STEP_BACK_MAX, TimeGuard};
 pub use view::{Known, StatusView};
 
 use crate::{
     clock::SharedClock,
-    digest::sha256,
-    model::{IssuerId, Serial},
+    digest::{sha256, sha256_of_all},
+    model::{IssuerId, Pieces, Serial},
     store::{ReadError, Store},
 };
 
@@ -126,10 +131,18 @@ impl StatusService {
 
 /// Returns the SHA-256 of some octets in hexadecimal digits: the entity tag that RFC 9919 section 7.2 recommends.
 pub(crate) fn entity_tag(octets: &[u8]) -> String {
+    tag_of(sha256(octets))
+}
+
+/// Returns the same of octets in pieces.
+fn entity_tag_of(octets: &Pieces) -> String {
+    tag_of(sha256_of_all(octets.pieces().iter().map(|piece| &piece[..])))
+}
+
+fn tag_of(hash: [u8; 32]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    sha256(octets)
-        .iter()
+    hash.iter()
         .flat_map(|octet| [digit(octet >> 4), digit(octet & 0x0f)])
         .collect()
 }

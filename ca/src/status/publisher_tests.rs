@@ -12,7 +12,7 @@ use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
 use super::{PublishError, PublishedCrl, Publisher, testing::*};
 use crate::{
     clock::Clock,
-    model::CrlRecord,
+    model::{CrlKind, CrlRecord},
     store::{Change, Store},
 };
 
@@ -20,7 +20,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn serials(crl: &PublishedCrl) -> Vec<u128> {
-    let (_, crl) = CertificateRevocationList::from_der(&crl.der).unwrap();
+    let der = crl.der.to_vec();
+    let (_, crl) = CertificateRevocationList::from_der(&der).unwrap();
     let number = |serial: &[u8]| serial.iter().fold(0, |number, octet| number << 8 | u128::from(*octet));
     crl.iter_revoked_certificates()
         .map(|revoked| number(revoked.raw_serial()))
@@ -62,7 +63,12 @@ async fn the_first_crl_is_there_at_the_start() {
     assert_eq!(crl.this_update, node.clock.now());
     assert_eq!(crl.next_update, node.clock.now() + SignedDuration::from_hours(7 * 24));
     assert_eq!(
-        node.store.crl(&node.ca.id).await.unwrap().unwrap().der,
+        node.store
+            .crl(&node.ca.id, CrlKind::Complete)
+            .await
+            .unwrap()
+            .unwrap()
+            .der,
         crl.der,
         "it was stored before it was given out"
     );
@@ -149,7 +155,7 @@ async fn a_faster_node_is_followed_and_then_surpassed() {
     let ours = publish(&node).await;
     let theirs = CrlRecord {
         number: ours.number + 1_000_000,
-        ..node.store.crl(&node.ca.id).await.unwrap().unwrap()
+        ..node.store.crl(&node.ca.id, CrlKind::Complete).await.unwrap().unwrap()
     };
     node.store
         .commit(batch(crate::model::Action::CrlPublished).with(Change::Crl(theirs.clone())))

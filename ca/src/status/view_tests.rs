@@ -256,6 +256,14 @@ async fn works_over_the_embedded_store() {
     let published = service.publisher().publish(&node.ca.id).await.unwrap();
     let again = service.publisher().publish(&node.ca.id).await.unwrap();
     assert!(again.number > published.number);
-    assert_eq!(store.crl(&node.ca.id).await.unwrap().unwrap().der, again.der);
+    assert_eq!(
+        store
+            .crl(&node.ca.id, crate::model::CrlKind::Complete)
+            .await
+            .unwrap()
+            .unwrap()
+            .der,
+        again.der
+    );
     running.stop().await;
 }

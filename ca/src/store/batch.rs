@@ -26,7 +26,8 @@ pub enum Change {
     BlockedKey(BlockedKey),
     /// Begins another history of the audit log's heads, under another name.
     LogEpoch([u8; 8]),
-    /// Publishes a CRL; its number must be greater than the issuer's last one.
+    /// Publishes a CRL; its number must be greater than the issuer's last one, or equal to that of another kind with
+    /// the same `this_update`.
     Crl(CrlRecord),
 }
 

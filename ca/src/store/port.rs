@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::Batch;
 use crate::model::{
-    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
-    IssuerId, LogHead, LogState, Order, OrderId, Serial, StatusRecord,
+    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlKind, CrlRecord,
+    ExternalKey, IssuerId, LogHead, LogState, Order, OrderId, Serial, StatusRecord,
 };
 
 /// What the CA remembers.
@@ -122,8 +122,8 @@ pub trait Store: Send + Sync + 'static {
     /// Lists blocked keys by their hash.
     async fn blocked_keys(&self, page: Page<[u8; 32]>) -> Result<Vec<BlockedKey>, ReadError>;
 
-    /// Finds the issuer's last CRL.
-    async fn crl(&self, issuer: &IssuerId) -> Result<Option<CrlRecord>, ReadError>;
+    /// Finds the issuer's last CRL of a kind.
+    async fn crl(&self, issuer: &IssuerId, kind: CrlKind) -> Result<Option<CrlRecord>, ReadError>;
 
     /// Lists the status feed after a position.
     async fn status_feed(&self, after: u64, limit: usize) -> Result<Vec<StatusRecord>, ReadError>;

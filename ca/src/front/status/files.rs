@@ -9,7 +9,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use crate::{
     model::IssuerId,
     pem,
-    status::{certs_only, entity_tag},
+    status::{DELTA_SUFFIX, certs_only, entity_tag},
 };
 
 /// How long certificates may be kept: they hardly ever change.
@@ -68,6 +68,8 @@ pub(super) enum Resource<'a> {
     Fixed(&'a FixedFile),
     /// The publisher's CRL.
     Crl(&'a IssuerId),
+    /// The publisher's delta CRL.
+    DeltaCrl(&'a IssuerId),
     /// A CRL from elsewhere.
     FixedCrl(&'a FixedCrl),
 }
@@ -75,6 +77,7 @@ pub(super) enum Resource<'a> {
 enum Entry {
     Fixed(FixedFile),
     Crl(IssuerId),
+    DeltaCrl(IssuerId),
     FixedCrl(FixedCrl),
 }
 
@@ -107,6 +110,7 @@ impl StatusFiles {
         Some(match self.entries.get(path)? {
             Entry::Fixed(file) => Resource::Fixed(file),
             Entry::Crl(issuer) => Resource::Crl(issuer),
+            Entry::DeltaCrl(issuer) => Resource::DeltaCrl(issuer),
             Entry::FixedCrl(crl) => Resource::FixedCrl(crl),
         })
     }
@@ -131,7 +135,10 @@ fn add_issuer(entries: &mut HashMap<String, Entry>, issuer: IssuerFiles) -> Resu
     entries.insert(format!("/ca/{id}.cer"), fixed(PKIX_CERT, certificate_der, modified));
     let crl = match crl {
         Some(der) => Entry::FixedCrl(fixed_crl(der).ok_or_else(|| FilesError::Crl(id.clone()))?),
-        None => Entry::Crl(id.clone()),
+        None => {
+            entries.insert(format!("/crl/{id}{DELTA_SUFFIX}"), Entry::DeltaCrl(id.clone()));
+            Entry::Crl(id.clone())
+        }
     };
     entries.insert(format!("/crl/{id}.crl"), crl);
     Ok(())

@@ -24,8 +24,8 @@ use super::{batch, certificate};
 use crate::{
     model::{
         Account, AccountId, Action, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate,
-        CertificateState, CrlRecord, ExternalKey, IssuerId, LogHead, LogState, Order, OrderId, Revocation, Serial,
-        StatusRecord,
+        CertificateState, CrlKind, CrlRecord, ExternalKey, IssuerId, LogHead, LogState, Order, OrderId, Revocation,
+        Serial, StatusRecord,
     },
     store::{
         Batch, CertificateFilter, Change, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store, Unique,
@@ -37,7 +37,7 @@ struct Contents {
     certificates: BTreeMap<Serial, Certificate>,
     feed: BTreeMap<Serial, StatusRecord>,
     position: u64,
-    crls: BTreeMap<String, CrlRecord>,
+    crls: BTreeMap<(String, CrlKind), CrlRecord>,
 }
 
 /// A store of certificates and CRLs in memory, that can be taken away.
@@ -112,11 +112,14 @@ fn apply(contents: &mut Contents, change: Change) -> Result<(), CommitError> {
             contents.certificates.insert(certificate.serial, certificate);
         }
         Change::Crl(crl) => {
-            let last = contents.crls.get(crl.issuer.as_str());
-            if last.is_some_and(|last| last.number >= crl.number) {
+            let goes_back = |last: &CrlRecord| {
+                let together = last.kind != crl.kind && last.this_update == crl.this_update;
+                last.number > crl.number || (last.number == crl.number && !together)
+            };
+            if contents.crls.values().any(goes_back) {
                 return Err(CommitError::Duplicate(Unique::CrlNumber));
             }
-            contents.crls.insert(crl.issuer.to_string(), crl);
+            contents.crls.insert((crl.issuer.to_string(), crl.kind), crl);
         }
         other => panic!("no test of the status services writes {other:?}"),
     }
@@ -171,8 +174,8 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn crl(&self, issuer: &IssuerId) -> Result<Option<CrlRecord>, ReadError> {
-        self.read(|contents| contents.crls.get(issuer.as_str()).cloned())
+    async fn crl(&self, issuer: &IssuerId, kind: CrlKind) -> Result<Option<CrlRecord>, ReadError> {
+        self.read(|contents| contents.crls.get(&(issuer.to_string(), kind)).cloned())
     }
 
     async fn status_feed(&self, after: u64, limit: usize) -> Result<Vec<StatusRecord>, ReadError> {

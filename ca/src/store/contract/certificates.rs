@@ -4,7 +4,10 @@ use sigillo_protocol::{acme::identifier::Name, x509::reason::RevocationReason};
 
 use super::records::{at, batch, certificate, crl, issued, issuer, name, revoked};
 use crate::{
-    model::{AccountId, BlockedKey, Certificate, CertificateState, OrderId, Revocation, Serial, StatusRecord},
+    model::{
+        AccountId, BlockedKey, Certificate, CertificateState, CrlKind, CrlRecord, OrderId, Revocation, Serial,
+        StatusRecord,
+    },
     store::{CertificateFilter, Change, CommitError, Page, Store, Unique},
 };
 
@@ -306,20 +309,39 @@ pub(super) async fn revoked_ones_are_listed_for_the_crl(store: &dyn Store) {
 }
 
 pub(super) async fn crl_numbers_only_rise(store: &dyn Store) {
-    assert_eq!(store.crl(&issuer()).await.unwrap(), None);
+    assert_eq!(store.crl(&issuer(), CrlKind::Complete).await.unwrap(), None);
     for number in [3, 4, 9] {
         let next = crl(number, number as i64, 1);
         store.commit(batch(Change::Crl(next.clone()))).await.unwrap();
-        assert_eq!(store.crl(&issuer()).await.unwrap(), Some(next));
+        assert_eq!(store.crl(&issuer(), CrlKind::Complete).await.unwrap(), Some(next));
     }
-    for number in [9, 5, 0] {
-        let error = store.commit(batch(Change::Crl(crl(number, 100, 1)))).await.unwrap_err();
+    let delta = |number, this_update| CrlRecord {
+        kind: CrlKind::Delta,
+        ..crl(number, this_update, 1)
+    };
+    let together = batch(Change::Crl(crl(12, 10, 1))).with(Change::Crl(delta(12, 10)));
+    store.commit(together).await.unwrap();
+    store.commit(batch(Change::Crl(delta(13, 11)))).await.unwrap();
+    let backwards = [
+        crl(12, 100, 1),
+        crl(5, 100, 1),
+        crl(0, 100, 1),
+        delta(13, 11),
+        // Two lists that were not made together may not share a number.
+        crl(13, 100, 1),
+    ];
+    for list in backwards {
+        let number = list.number;
+        let error = store.commit(batch(Change::Crl(list))).await.unwrap_err();
         assert!(
             matches!(error, CommitError::Duplicate(Unique::CrlNumber)),
             "{number}: {error:?}"
         );
     }
-    assert_eq!(store.crl(&issuer()).await.unwrap(), Some(crl(9, 9, 1)));
+    let complete = store.crl(&issuer(), CrlKind::Complete).await.unwrap();
+    assert_eq!(complete, Some(crl(12, 10, 1)));
+    let kept = store.crl(&issuer(), CrlKind::Delta).await.unwrap();
+    assert_eq!(kept, Some(delta(13, 11)));
 }
 
 pub(super) async fn blocked_keys_stay_as_first_blocked(store: &dyn Store) {

@@ -1,5 +1,6 @@
 //! Records to try a store with.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
 use sigillo_protocol::{
@@ -15,7 +16,7 @@ use sigillo_protocol::{
 use crate::{
     model::{
         Account, AccountId, Action, Actor, AuditEvent, Authorization, AuthorizationId, Certificate, CertificateState,
-        Challenge, CrlRecord, ExternalKey, IssuerId, Order, OrderId, Progress, Revocation, Serial, Version,
+        Challenge, CrlKind, CrlRecord, ExternalKey, IssuerId, Order, OrderId, Progress, Revocation, Serial, Version,
     },
     store::{Batch, Change},
 };
@@ -182,6 +183,7 @@ pub fn crl(number: u64, this_update: i64, position: u64) -> CrlRecord {
         next_update: at(this_update + 100),
         entries: 3,
         position,
-        der: vec![0x32; 300],
+        kind: CrlKind::Complete,
+        der: vec![Bytes::from_static(&[0x32; 200]), Bytes::from_static(&[0x33; 100])].into(),
     }
 }

@@ -537,29 +537,42 @@ fn write_blocked_key(connection: &Connection, key: &BlockedKey) -> Result<(), Re
     Ok(())
 }
 
-/// Keeps the issuer's last CRL only: the earlier ones can be hundreds of megabytes that nobody asks for.
+/// Keeps the issuer's last CRL of each kind only: the earlier ones can be hundreds of megabytes that nobody asks for.
 fn write_crl(connection: &Connection, crl: &CrlRecord) -> Result<(), Refusal> {
+    let (issuer, kind) = (crl.issuer.as_str(), crl.kind.as_str());
     let written = run(
         connection,
-        "INSERT INTO crl (issuer, number, this_update, next_update, entries, position, der)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (issuer) DO UPDATE SET number = excluded.number, this_update = excluded.this_update,
-            next_update = excluded.next_update, entries = excluded.entries, position = excluded.position,
-            der = excluded.der
-         WHERE excluded.number > crl.number",
+        "INSERT INTO crl_list (issuer, kind, number, this_update, next_update, entries, position)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS
+            (SELECT 1 FROM crl_list WHERE issuer = ?1
+             AND (number > ?3 OR (number = ?3 AND (kind = ?2 OR this_update <> ?4))))
+         ON CONFLICT (issuer, kind) DO UPDATE SET number = excluded.number, this_update = excluded.this_update,
+            next_update = excluded.next_update, entries = excluded.entries, position = excluded.position",
         params![
-            crl.issuer.as_str(),
+            issuer,
+            kind,
             rows::count(crl.number),
             rows::micros(crl.this_update),
             rows::micros(crl.next_update),
             rows::count(crl.entries),
             rows::count(crl.position),
-            crl.der
         ],
     )?;
     if written == 0 {
-        Err(Refusal::Duplicate(Unique::CrlNumber))
-    } else {
-        Ok(())
+        return Err(Refusal::Duplicate(Unique::CrlNumber));
     }
+    run(
+        connection,
+        "DELETE FROM crl_piece WHERE issuer = ?1 AND kind = ?2",
+        [issuer, kind],
+    )?;
+    // A piece at a time, so that the engine never holds a copy of the whole.
+    for (place, piece) in crl.der.pieces().iter().enumerate() {
+        run(
+            connection,
+            "INSERT INTO crl_piece (issuer, kind, place, octets) VALUES (?1, ?2, ?3, ?4)",
+            params![issuer, kind, rows::count(place as u64), &piece[..]],
+        )?;
+    }
+    Ok(())
 }

@@ -49,8 +49,8 @@ use writer::{Known, Request, Writer};
 
 use super::{Batch, CertificateFilter, CommitError, OrderView, Page, PruneLimits, Pruned, ReadError, Store};
 use crate::model::{
-    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord, ExternalKey,
-    IssuerId, LogHead, LogState, Order, OrderId, Serial, StatusRecord,
+    Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlKind, CrlRecord,
+    ExternalKey, IssuerId, LogHead, LogState, Order, OrderId, Serial, StatusRecord,
 };
 
 /// How many entries of the status feed at most are read in place, without another thread.
@@ -359,9 +359,9 @@ impl Store for SqliteStore {
         self.readers.read(move |c| reads::blocked_keys(c, &page)).await
     }
 
-    async fn crl(&self, issuer: &IssuerId) -> Result<Option<CrlRecord>, ReadError> {
+    async fn crl(&self, issuer: &IssuerId, kind: CrlKind) -> Result<Option<CrlRecord>, ReadError> {
         let issuer = issuer.clone();
-        self.readers.read(move |c| reads::crl(c, &issuer)).await
+        self.readers.read(move |c| reads::crl(c, &issuer, kind)).await
     }
 
     async fn status_feed(&self, after: u64, limit: usize) -> Result<Vec<StatusRecord>, ReadError> {

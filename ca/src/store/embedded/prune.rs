@@ -31,7 +31,8 @@ const AUTHORIZATIONS: &str = "SELECT id FROM authorizations WHERE expires < ?1 A
 /// until the issuer's last CRL is from after that and knows of the revocation.
 const CERTIFICATES: &str = "SELECT serial FROM certificate WHERE not_after < ?1 AND
         (state = 'issued' OR state = 'void' OR (state = 'revoked' AND EXISTS
-            (SELECT 1 FROM crl WHERE crl.issuer = certificate.issuer AND crl.this_update > certificate.not_after
+            (SELECT 1 FROM crl_list AS crl WHERE crl.issuer = certificate.issuer AND crl.kind = 'complete'
+                AND crl.this_update > certificate.not_after
                 AND crl.position >= certificate.position)))
      ORDER BY not_after LIMIT ?2";
 

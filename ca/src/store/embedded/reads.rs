@@ -1,5 +1,6 @@
 //! The queries of the port, each inside the snapshot that its caller opened.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, types::Value};
 use sigillo_protocol::{
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     model::{
-        Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlRecord,
+        Account, AccountId, AuditRecord, Authorization, AuthorizationId, BlockedKey, Certificate, CrlKind, CrlRecord,
         ExternalKey, IssuerId, Order, OrderId, Serial, StatusRecord,
     },
     store::{CertificateFilter, OrderView, Page},
@@ -337,9 +338,17 @@ pub(super) fn blocked_keys(c: &Connection, page: &Page<[u8; 32]>) -> Sql<Vec<Blo
     many(c, sql, params![after, limit(page.limit)], rows::blocked_key)
 }
 
-pub(super) fn crl(c: &Connection, issuer: &IssuerId) -> Sql<Option<CrlRecord>> {
-    let sql = "SELECT issuer, number, this_update, next_update, entries, position, der FROM crl WHERE issuer = ?1";
-    one(c, sql, [issuer.as_str()], rows::crl)
+pub(super) fn crl(c: &Connection, issuer: &IssuerId, kind: CrlKind) -> Sql<Option<CrlRecord>> {
+    let sql = "SELECT issuer, number, this_update, next_update, entries, position FROM crl_list
+         WHERE issuer = ?1 AND kind = ?2";
+    let key = [issuer.as_str(), kind.as_str()];
+    let Some(record) = one(c, sql, key, |row| rows::crl(row, kind))? else {
+        return Ok(None);
+    };
+    let sql = "SELECT octets FROM crl_piece WHERE issuer = ?1 AND kind = ?2 ORDER BY place";
+    let pieces: Vec<Vec<u8>> = many(c, sql, key, |row| row.get(0))?;
+    let der = pieces.into_iter().map(Bytes::from).collect::<Vec<_>>().into();
+    Ok(Some(CrlRecord { der, ..record }))
 }
 
 pub(super) fn status_feed(c: &Connection, after: u64, at_most: usize) -> Sql<Vec<StatusRecord>> {

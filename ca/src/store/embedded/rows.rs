@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::audit;
 use crate::model::{
-    AccountId, AuditRecord, Authorization, BlockedKey, Certificate, CertificateState, CrlRecord, ExternalKey, IssuerId,
-    OrderId, Revocation, Serial, StatusRecord, Version,
+    AccountId, AuditRecord, Authorization, BlockedKey, Certificate, CertificateState, CrlKind, CrlRecord, ExternalKey,
+    IssuerId, OrderId, Pieces, Revocation, Serial, StatusRecord, Version,
 };
 
 /// A result of the engine's.
@@ -231,8 +231,8 @@ pub(super) fn blocked_key(row: &Row<'_>) -> Sql<BlockedKey> {
     })
 }
 
-/// Reads a CRL: `issuer, number, this_update, next_update, entries, position, der`.
-pub(super) fn crl(row: &Row<'_>) -> Sql<CrlRecord> {
+/// Reads a CRL without its octets: `issuer, number, this_update, next_update, entries, position`.
+pub(super) fn crl(row: &Row<'_>, kind: CrlKind) -> Sql<CrlRecord> {
     Ok(CrlRecord {
         issuer: issuer(row, 0)?,
         number: number(row, 1)?,
@@ -240,7 +240,8 @@ pub(super) fn crl(row: &Row<'_>) -> Sql<CrlRecord> {
         next_update: time(row, 3)?,
         entries: number(row, 4)?,
         position: number(row, 5)?,
-        der: row.get(6)?,
+        kind,
+        der: Pieces::default(),
     })
 }
 

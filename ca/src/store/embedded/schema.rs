@@ -11,7 +11,7 @@ use super::OpenError;
 /// The steps, each from the version before it; a store's version is how many it has taken.
 ///
 /// A step that was released is never changed: what is wrong with it is mended by the next one.
-const STEPS: &[&str] = &[FIRST, RENEWED_ORDERS, FEWER_TREES, LOG];
+const STEPS: &[&str] = &[FIRST, RENEWED_ORDERS, FEWER_TREES, LOG, CRL_LISTS];
 
 const FIRST: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -227,6 +227,31 @@ const LOG: &str = "
     );
     CREATE TABLE log_head (day BIGINT PRIMARY KEY, size BIGINT NOT NULL, note TEXT NOT NULL);
     ALTER TABLE certificate ADD COLUMN logged BIGINT;
+";
+
+/// An issuer has several lists, and each is kept in pieces: a long one is never in one block.
+const CRL_LISTS: &str = "
+    CREATE TABLE crl_list (
+        issuer TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        number BIGINT NOT NULL,
+        this_update BIGINT NOT NULL,
+        next_update BIGINT NOT NULL,
+        entries BIGINT NOT NULL,
+        position BIGINT NOT NULL,
+        PRIMARY KEY (issuer, kind)
+    );
+    CREATE TABLE crl_piece (
+        issuer TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        place BIGINT NOT NULL,
+        octets BLOB NOT NULL,
+        PRIMARY KEY (issuer, kind, place)
+    );
+    INSERT INTO crl_list (issuer, kind, number, this_update, next_update, entries, position)
+        SELECT issuer, 'complete', number, this_update, next_update, entries, position FROM crl;
+    INSERT INTO crl_piece (issuer, kind, place, octets) SELECT issuer, 'complete', 0, der FROM crl;
+    DROP TABLE crl;
 ";
 
 /// The name of the store's own identity in `meta`.
