@@ -50,7 +50,7 @@ pub struct ShownCertificate {
 }
 
 impl ShownCertificate {
-    fn new(certificate: Certificate, now: Timestamp, with_pem: bool) -> Self {
+    pub(super) fn new(certificate: Certificate, now: Timestamp, with_pem: bool) -> Self {
         let revocation = certificate.revocation();
         let state = match certificate.state.as_str() {
             "issued" if certificate.not_after < now => "expired",
@@ -143,7 +143,7 @@ pub(super) async fn list(
     )))
 }
 
-fn name(text: &str) -> Result<Name, AdminError> {
+pub(super) fn name(text: &str) -> Result<Name, AdminError> {
     match text.parse() {
         Ok(address) => Ok(Name::Ip(address)),
         Err(_) => Name::from_dns_value(text).map_err(|error| AdminError::refused(error.to_string())),

@@ -5,6 +5,7 @@
 mod accounts;
 mod answers;
 mod audit;
+mod bulk;
 mod certificates;
 mod crl;
 mod keys;
@@ -27,6 +28,7 @@ pub mod answers_for_cli {
     pub use super::{
         accounts::ShownAccount,
         answers::ListPage,
+        bulk::{BulkAnswer, BulkWish, SelectionWish, ShownBlockedKey, ShownReplacements},
         certificates::{ShownCertificate, SignedAnswer},
         crl::ShownCrl,
         keys::{NewKey, ShownKey},
@@ -54,6 +56,11 @@ pub fn router(admin: Admin) -> Router {
         .route("/certs/{serial}", get(certificates::show))
         .route("/certs/{serial}/revoke", post(certificates::revoke))
         .route("/certs/{serial}/renew-now", post(certificates::renew_now))
+        .route("/certs-selected", post(bulk::select))
+        .route("/certs-selected/revoke", post(bulk::revoke))
+        .route("/certs-selected/renew-now", post(bulk::renew_now))
+        .route("/certs-selected/replacements", post(bulk::replacements))
+        .route("/blocked-keys", get(bulk::blocked).post(bulk::block))
         .route("/sign", post(certificates::sign))
         .route("/accounts", get(accounts::list))
         .route("/accounts/{id}/deactivate", post(accounts::deactivate))

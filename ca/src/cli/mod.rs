@@ -1,6 +1,7 @@
 //! The `sigillo-ca` command line.
 
 mod audit;
+mod bulk;
 mod challtestsrv;
 mod go_flags;
 mod init;
@@ -79,6 +80,9 @@ enum Command {
     /// Lists, shows and cancels orders
     #[command(subcommand)]
     Orders(operate::OrdersCommand),
+    /// Blocks keys, so that nothing is issued for them
+    #[command(subcommand)]
+    BlockedKeys(bulk::BlockedKeysCommand),
     /// Publishes and shows certificate revocation lists
     #[command(subcommand)]
     Crl(operate::CrlCommand),
@@ -186,6 +190,7 @@ fn dispatch(cli: Cli) -> CliResult {
         Command::Accounts(command) => block_on(operate::accounts(&common, command)),
         Command::Eab(command) => block_on(operate::eab(&common, command)),
         Command::Orders(command) => block_on(operate::orders(&common, command)),
+        Command::BlockedKeys(command) => block_on(bulk::blocked_keys(&common, command)),
         Command::Crl(command) => block_on(operate::crl(&common, command)),
         Command::Audit(command) => block_on(audit::run(&common, command)),
         Command::Restore(args) => operate::restore(&common, &args),

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sigillo_protocol::x509::reason::RevocationReason;
 
-use super::{CliError, CliResult, Common, remote::Operations, table};
+use super::{CliError, CliResult, Common, bulk, remote::Operations, table};
 use crate::admin::answers_for_cli::{
     ListPage, NewKey, ShownAccount, ShownCertificate, ShownCrl, ShownKey, ShownOrder, SignedAnswer,
 };
@@ -32,6 +32,9 @@ pub struct SignArgs {
     out: Option<PathBuf>,
 }
 
+/// The options that say which certificates, where it is not one.
+const SELECTING: [&str; 5] = ["key", "profile", "account", "name", "issued_between"];
+
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
     /// Lists certificates
@@ -41,10 +44,13 @@ pub enum CertsCommand {
         /// Its serial number in hexadecimal
         serial: String,
     },
-    /// Revokes a certificate
+    /// Revokes a certificate, or all that fit
     Revoke {
         /// Its serial number in hexadecimal
-        serial: String,
+        #[arg(required_unless_present_any = SELECTING, conflicts_with_all = SELECTING)]
+        serial: Option<String>,
+        #[command(flatten)]
+        many: bulk::BulkArgs,
         /// Why: keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn
         #[arg(long)]
         reason: Option<RevocationReason>,
@@ -57,10 +63,21 @@ pub enum CertsCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Has renewal information say that a certificate should be renewed now
+    /// Has renewal information say that a certificate, or all that fit, should be renewed now
     RenewNow {
         /// Its serial number in hexadecimal
-        serial: String,
+        #[arg(required_unless_present_any = SELECTING, conflicts_with_all = SELECTING)]
+        serial: Option<String>,
+        #[command(flatten)]
+        many: bulk::BulkArgs,
+    },
+    /// Shows which certificates that were revoked or asked to be renewed nothing replaces yet
+    Replacements {
+        #[command(flatten)]
+        selection: bulk::SelectionArgs,
+        /// Goes on looking until all are replaced
+        #[arg(long)]
+        watch: bool,
     },
 }
 
@@ -211,7 +228,22 @@ pub async fn certs(common: &Common, command: CertsCommand) -> CliResult {
             let shown: ShownCertificate = operations.get(&format!("/certs/{}", escape(&serial))).await?;
             show(common, &shown)
         }
-        CertsCommand::Revoke { serial, reason } => {
+        CertsCommand::Revoke {
+            serial: None,
+            reason,
+            many,
+        } => bulk::certificates(common, &operations, bulk::Deed::Revoke(reason), &many).await,
+        CertsCommand::RenewNow { serial: None, many } => {
+            bulk::certificates(common, &operations, bulk::Deed::RenewNow, &many).await
+        }
+        CertsCommand::Replacements { selection, watch } => {
+            bulk::replacements(common, &operations, &selection, watch).await
+        }
+        CertsCommand::Revoke {
+            serial: Some(serial),
+            reason,
+            ..
+        } => {
             let path = format!("/certs/{}/revoke", escape(&serial));
             let shown: ShownCertificate = operations.post(&path, json!({ "reason": reason })).await?;
             if common.json {
@@ -234,7 +266,9 @@ pub async fn certs(common: &Common, command: CertsCommand) -> CliResult {
                 .map(|der| crate::pem::certificate(der));
             write_output(out.as_deref(), &format!("{pem}{}", chain.collect::<String>()))
         }
-        CertsCommand::RenewNow { serial } => {
+        CertsCommand::RenewNow {
+            serial: Some(serial), ..
+        } => {
             let path = format!("/certs/{}/renew-now", escape(&serial));
             let shown: ShownCertificate = operations.post(&path, Value::Null).await?;
             if common.json {

@@ -7,6 +7,7 @@
 mod accounts;
 mod authorizations;
 mod auto_renewal;
+mod bulk;
 mod contact;
 mod finalize;
 mod known_accounts;
@@ -25,6 +26,7 @@ use sigillo_protocol::acme::problem::{ErrorType, Problem};
 
 pub use authorizations::standing;
 pub use auto_renewal::StarCertificate;
+pub use bulk::{Replacements, SELECTED_MAX, Selection};
 pub use orders::{NewOrderRequest, StandingOrder};
 pub use pruner::Pruner;
 pub use renewer::{AccountUrl, Renewer};

@@ -9,6 +9,7 @@ mod authorizations;
 mod backup;
 mod caa;
 mod dns_challenges;
+mod drill;
 mod expect;
 mod lists;
 mod parallel;

@@ -218,9 +218,10 @@ fn usual_cert_id(cert_id: Element<'_>) -> Option<RequestedStatus<'_>> {
     let mut parts = cert_id.inside();
     let mut algorithm = parts.sequence()?.inside();
     let hash = HashAlgorithm::from_oid_content(algorithm.take(tag::OBJECT_IDENTIFIER)?.content)?;
-    if !algorithm.is_over() && !(algorithm.literally(&NULL) && algorithm.is_over()) {
-        return None;
+    if !algorithm.is_over() {
+        algorithm.literally(&NULL).then_some(())?;
     }
+    algorithm.is_over().then_some(())?;
     let name_hash = parts.take(tag::OCTET_STRING)?.content;
     let key_hash = parts.take(tag::OCTET_STRING)?.content;
     let serial = parts.take(tag::INTEGER)?.content;
