@@ -1,7 +1,5 @@
 //! Caddy: a web server that obtains certificates and replaces revoked ones by itself.
 
-use std::path::Path;
-
 use sigillo_tests::place::{Place, serial_of};
 use sigillo_tests::process::{Background, eventually};
 use sigillo_tests::programs::available;
@@ -51,10 +49,15 @@ fn caddy(place: &Place, name: &str, challenge: &str) -> (Background, String) {
     )
 }
 
+/// Tells whether a chain is there to its end: Caddy makes the file first and fills it then.
+fn written(chain: &str) -> bool {
+    std::fs::read_to_string(chain).is_ok_and(|text| text.ends_with("-----END CERTIFICATE-----\n"))
+}
+
 fn caddy_journey(name: &str, challenge: &str) {
     let place = Place::open();
     let (mut server, chain) = caddy(&place, name, challenge);
-    server.wait_for(SERVER_WITHIN, |_| Path::new(&chain).exists().then_some(()));
+    server.wait_for(SERVER_WITHIN, |_| written(&chain).then_some(()));
     let first = place.good(&[&chain]);
     let kept = place.path("caddy.pem");
     std::fs::copy(&chain, &kept).unwrap();
@@ -69,7 +72,7 @@ fn caddy_journey(name: &str, challenge: &str) {
     let _ = std::fs::remove_dir_all(place.folder().join("caddy/ocsp"));
     let (_server, chain) = caddy(&place, name, challenge);
     let second = eventually("Caddy replaces its revoked certificate", SERVER_WITHIN, || {
-        let now = Path::new(&chain).exists().then(|| serial_of(&chain))?;
+        let now = written(&chain).then(|| serial_of(&chain))?;
         (now != first).then_some(now)
     });
     assert_eq!(place.good(&[&chain]), second);
